@@ -1,0 +1,201 @@
+// Every setting: its meaning, unit, default and the default's origin. One place, `cdk.json` under context key `tokay`; secrets are never in it.
+// Unknown keys are errors, rules across fields stand at the end, and one ConfigError lists every problem at once.
+
+import * as z from 'zod'
+import { ConfigError } from './errors.ts'
+
+const ms = (low: number, high: number) => z.int().min(low).max(high)
+
+/** EventBridge Scheduler ticks in whole minutes. Lower wastes budget on answers that are cached for 60 s; higher misses rows. */
+const everyMinutes = z.int().min(1).max(1440)
+
+const pool = z.strictObject({
+  network: z.string().min(1),
+  /** As the API writes it; Solana addresses are case-sensitive. */
+  address: z.string().min(1),
+})
+
+const schema = z.strictObject({
+  /** Names the stack, the Postgres schema and the metrics: two stages may share an account and a database. */
+  stage: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,19}$/, 'must be 1-20 lower-case letters, digits or dashes, a letter first')
+    .default('dev'),
+
+  /** GeckoTerminal network ids. */
+  networks: z
+    .array(z.string().regex(/^[a-z0-9_-]+$/, 'must be network ids such as "solana" or "polygon_pos"'))
+    .min(1)
+    .default(['solana', 'eth']),
+
+  gecko: z
+    .strictObject({
+      /** Public API, or CoinGecko's demo or pro host with GECKO_API_KEY set. Same paths and shapes on all three. */
+      baseUrl: z.url().default('https://api.geckoterminal.com/api/v2'),
+      /** One shared budget for all collectors. Too high: 429s; too low: missed pools. The public API was seen to allow 10 to 30. */
+      requestsPerMinute: z.number().min(1).max(1000).default(10),
+      /** 0: no monthly limit. A demo key has 10,000. */
+      requestsPerMonth: z.int().min(0).default(0),
+      /** One request, from connecting to the last byte. */
+      timeoutMs: ms(500, 60_000).default(10_000),
+      /** Least wait after a 429: the API has been seen to say `Retry-After: 0`. */
+      rateLimitedForMs: ms(1_000, 600_000).default(65_000),
+    })
+    .prefault({}),
+
+  collectors: z
+    .strictObject({
+      dexes: z.strictObject({ enabled: z.boolean().default(true), everyMinutes: everyMinutes.default(60) }).prefault({}),
+      'top-pools': z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          everyMinutes: everyMinutes.default(5),
+          /** 20 pools a page; the API has 10 pages. */
+          pages: z.int().min(1).max(10).default(1),
+          /** Ids of DEXes to follow one by one, by network, such as { "solana": ["pumpswap"] }. A network that is not named is followed as a whole. */
+          dexes: z.record(z.string(), z.array(z.string().min(1)).min(1)).default({}),
+        })
+        .prefault({}),
+      'new-pools': z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          everyMinutes: everyMinutes.default(5),
+          /** A walk stops at the first page with a pool it knows. Solana makes 200 pools in about 7 minutes. */
+          maxPages: z.int().min(1).max(10).default(10),
+        })
+        .prefault({}),
+      trades: z
+        .strictObject({
+          enabled: z.boolean().default(true),
+          everyMinutes: everyMinutes.default(5),
+          /** Pools to watch. */
+          pools: z.array(pool).default([]),
+          /** Beside them, the most traded pools that the database knows. */
+          watchBusiest: z.int().min(0).max(100).default(5),
+          /** The API leaves smaller trades out. 0: all. */
+          minVolumeUsd: z.number().min(0).default(0),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+
+  database: z
+    .strictObject({
+      /** Connections of the local run. A Lambda instance has one. */
+      poolMax: z.int().min(2).max(20).default(4),
+      /** Connecting, when the database is thought to be awake. */
+      connectForMs: ms(200, 30_000).default(3_000),
+      /** Connecting after a long idle time: a database that scales to zero needs to wake. Once. */
+      wakeForMs: ms(1_000, 60_000).default(12_000),
+      /** lock_timeout. Above deadlock_timeout (1 s), so that a deadlock is told from a lock. */
+      lockForMs: ms(50, 60_000).default(1_500),
+      /** statement_timeout. */
+      statementForMs: ms(100, 120_000).default(8_000),
+      /** The whole attempt as the client sees it; then the connection is destroyed. */
+      attemptForMs: ms(200, 150_000).default(10_000),
+      /** A connection idle for longer, by wall time, is replaced: the server may have dropped it while the container was frozen. */
+      idleForMs: ms(1_000, 600_000).default(15_000),
+      /** A connection is replaced at this age. */
+      lifetimeMs: ms(10_000, 86_400_000).default(600_000),
+    })
+    .prefault({}),
+
+  retry: z
+    .strictObject({
+      /** Attempts of one operation, the first included (D0, D4). */
+      attempts: z.int().min(1).max(10).default(3),
+      /** Back-off is uniform in [0, min(capMs, baseMs x 2^n)]: full jitter. */
+      baseMs: ms(1, 60_000).default(500),
+      capMs: ms(1, 60_000).default(5_000),
+    })
+    .prefault({}),
+
+  breaker: z
+    .strictObject({
+      /** Failed attempts within `withinMs` that open it. Equal to retry.attempts: one exhausted operation does. */
+      failures: z.int().min(1).max(100).default(3),
+      withinMs: ms(1_000, 3_600_000).default(60_000),
+      /** First open time; doubles with each failed probe up to maxOpenForMs, each +-10 %. */
+      openForMs: ms(100, 600_000).default(5_000),
+      maxOpenForMs: ms(100, 3_600_000).default(60_000),
+      /** A probe's lease. When its holder dies, the lease just ends. Longer than an attempt. */
+      leaseForMs: ms(1_000, 300_000).default(15_000),
+    })
+    .prefault({}),
+
+  batch: z
+    .strictObject({
+      /** Rows are written when this many are waiting. Above 1,000 the speed is flat and a bad row costs more. */
+      maxRows: z.int().min(1).max(5_000).default(1_000),
+      /** Or when the oldest has waited this long, or at the end of the run. */
+      maxWaitMs: ms(100, 60_000).default(5_000),
+    })
+    .prefault({}),
+
+  retention: z
+    .strictObject({
+      /** Trades older than this are neither stored nor kept. */
+      tradesDays: z.int().min(1).max(3650).default(30),
+      snapshotsDays: z.int().min(1).max(3650).default(30),
+    })
+    .prefault({}),
+
+  alerts: z
+    .strictObject({
+      email: z.email('must be an email address').optional(),
+      /** E.164. Receives critical alerts only. */
+      phone: z
+        .string()
+        .regex(/^\+[1-9]\d{6,14}$/, 'must be a phone number such as "+15555550100"')
+        .optional(),
+    })
+    .prefault({}),
+
+  /** The health check's tick; besides, it runs at once when the circuit opens. */
+  health: z.strictObject({ everyMinutes: everyMinutes.default(1) }).prefault({}),
+})
+
+export type Settings = z.output<typeof schema>
+
+const acrossFields: ReadonlyArray<(s: Settings) => string | undefined> = [
+  (s) => (s.retry.baseMs > s.retry.capMs ? `retry.baseMs (${s.retry.baseMs}) must not be above retry.capMs (${s.retry.capMs})` : undefined),
+  (s) =>
+    s.breaker.openForMs > s.breaker.maxOpenForMs
+      ? `breaker.openForMs (${s.breaker.openForMs}) must not be above breaker.maxOpenForMs (${s.breaker.maxOpenForMs})`
+      : undefined,
+  (s) =>
+    s.database.lockForMs >= s.database.statementForMs
+      ? `database.lockForMs (${s.database.lockForMs}) must be below database.statementForMs (${s.database.statementForMs}), or a lock is never told from a slow statement`
+      : undefined,
+  (s) =>
+    s.database.statementForMs >= s.database.attemptForMs
+      ? `database.statementForMs (${s.database.statementForMs}) must be below database.attemptForMs (${s.database.attemptForMs}), so that the server gives up first`
+      : undefined,
+  (s) =>
+    s.breaker.leaseForMs <= s.database.attemptForMs
+      ? `breaker.leaseForMs (${s.breaker.leaseForMs}) must be above database.attemptForMs (${s.database.attemptForMs}), or a second probe starts while the first still runs`
+      : undefined,
+  (s) => {
+    const unknown = Object.keys(s.collectors['top-pools'].dexes).filter((n) => !s.networks.includes(n))
+    return unknown.length > 0 ? `collectors.top-pools.dexes names networks that are not in networks: ${unknown.join(', ')}` : undefined
+  },
+]
+
+/**
+ * Parses the object under `tokay` in cdk.json; missing keys get their defaults.
+ * @throws ConfigError with every problem, each by the setting's name.
+ */
+export function parseSettings(input: unknown): Settings {
+  const parsed = schema.safeParse(input)
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap(problemsOf))
+  const problems = acrossFields.map((rule) => rule(parsed.data)).filter((p) => p !== undefined)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return parsed.data
+}
+
+/** zod's messages name the wrong type or bound, never the value: a secret put into the wrong key stays unseen. */
+function problemsOf(issue: z.core.$ZodIssue): string[] {
+  const at = issue.path.join('.')
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => `${at ? `${at}.` : ''}${key} is not a setting; check its spelling`)
+  return [`${at || 'tokay'}: ${issue.message}`]
+}

@@ -1,0 +1,68 @@
+// The errors that leave the edges. The pure core returns decisions; only edges throw.
+// A message says what was attempted, on what, limit and value, what to do. It never holds a secret, SQL text or rows.
+
+/** The settings are wrong. `problems` has one sentence for each setting, by name, without any secret's value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: readonly string[]
+  constructor(problems: readonly string[], options?: ErrorOptions) {
+    super(
+      problems.length === 1 ? problems[0] : `${problems.length} settings are wrong:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+      options,
+    )
+    this.problems = problems
+  }
+}
+
+/** What an API failure means for the caller. */
+export type GeckoFailure =
+  /** 429 in any of its shapes: wait `retryAfterMs`. */
+  | 'rate-limited'
+  /** 403 from the firewall: this address is refused. Use an API key. */
+  | 'blocked'
+  /** 401, wrong host or plan for the key. */
+  | 'unauthorized'
+  /** 404 or 422: this network, pool or token does not exist or is not supported. Asking again gives the same. */
+  | 'not-found'
+  /** 400: our request is wrong. */
+  | 'bad-request'
+  /** 408, 5xx, timeout, DNS, reset: may pass by itself. */
+  | 'unavailable'
+  /** Our own breaker or budget refused the call; nothing was sent. */
+  | 'not-sent'
+
+export class GeckoApiError extends Error {
+  override readonly name = 'GeckoApiError'
+  readonly failure: GeckoFailure
+  readonly status: number | undefined
+  /** How long to wait before the next call, where that is known. */
+  readonly retryAfterMs: number | undefined
+  constructor(message: string, fields: { failure: GeckoFailure; status?: number; retryAfterMs?: number; cause?: unknown }) {
+    super(message, { cause: fields.cause })
+    this.failure = fields.failure
+    this.status = fields.status
+    this.retryAfterMs = fields.retryAfterMs
+  }
+}
+
+/** The API answered 200 with something that is not what its documentation says. Never to be read as "no rows". */
+export class UnexpectedResponseError extends Error {
+  override readonly name = 'UnexpectedResponseError'
+}
+
+/** The circuit breaker refused the operation; nothing was sent. */
+export class CircuitOpenError extends Error {
+  override readonly name = 'CircuitOpenError'
+  readonly scope: string
+  readonly retryAfterMs: number
+  constructor(scope: string, retryAfterMs: number) {
+    super(`the circuit breaker of ${scope} is open for another ${Math.ceil(retryAfterMs / 1000)} s; nothing was sent`)
+    this.scope = scope
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** There was not enough time left to start another attempt. `cause` is the last failure, when there was one. */
+export class DeadlineExceededError extends Error {
+  override readonly name = 'DeadlineExceededError'
+}

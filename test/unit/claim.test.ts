@@ -1,0 +1,244 @@
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../shared/clock.ts'
+import { claim, finish, type ClaimResult, type CollectorOutcome, type CollectorState } from '../../shared/state/claim.ts'
+import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
+import { updateItem } from '../../shared/state/state-table.ts'
+
+const minuteMs = 60_000
+/** 2025-11-21T10:00:00Z: a tick of every interval used here. */
+const tickMs = Date.parse('2025-11-21T10:00:00Z')
+const baseIntervalMs = 5 * minuteMs
+const leaseForMs = 2 * minuteMs
+
+/** A collector's item, changed by each call as the state table would be. */
+function collector(initial?: Partial<CollectorState>) {
+  const finished: CollectorState = {
+    nextDueAtMs: tickMs,
+    intervalFactor: 1,
+    fetchFailures: 0,
+    cooldownUntilMs: null,
+    cursor: null,
+    lastSuccessAtMs: null,
+    lastOutcome: null,
+    lastRunId: null,
+    ...initial,
+  }
+  const item = {
+    data: initial ? finished : (undefined as CollectorState | undefined),
+    claim(runId: string, scheduledAtMs: number, extra: Partial<Parameters<typeof claim>[1]> = {}): ClaimResult {
+      const { data, result } = claim(item.data, { runId, scheduledAtMs, nowMs: scheduledAtMs, baseIntervalMs, leaseForMs, ...extra })
+      item.data = data ?? item.data
+      return result
+    },
+    finish(runId: string, outcome: CollectorOutcome, nowMs: number, extra: { cursor?: unknown } = {}): boolean {
+      const { data, result } = finish(item.data, { runId, outcome, nowMs, ...extra })
+      item.data = data ?? item.data
+      return result.finished
+    },
+  }
+  return item
+}
+
+/** One whose run `a` holds the lease. */
+function running(initial: Partial<CollectorState>) {
+  const item = collector(initial)
+  item.claim('a', tickMs)
+  return item
+}
+
+describe('claim', () => {
+  it('a collector that never ran is due, and runs without a cursor', () => {
+    const item = collector()
+    expect(item.claim('a', tickMs)).toEqual({ verdict: 'run', cursor: null })
+    expect(item.data).toEqual({
+      nextDueAtMs: tickMs + baseIntervalMs,
+      intervalFactor: 1,
+      fetchFailures: 0,
+      cooldownUntilMs: null,
+      lease: { runId: 'a', untilMs: tickMs + leaseForMs },
+      cursor: null,
+      lastSuccessAtMs: null,
+      lastOutcome: null,
+      lastRunId: null,
+    })
+  })
+
+  it('a claim that is sent again by the same run is yours, with the same cursor and without a longer lease', () => {
+    const item = collector({ cursor: { page: 3 } })
+    expect(item.claim('a', tickMs)).toEqual({ verdict: 'run', cursor: { page: 3 } })
+    const before = item.data
+    expect(item.claim('a', tickMs, { nowMs: tickMs + 30_000 })).toEqual({ verdict: 'run', cursor: { page: 3 } })
+    expect(item.data).toBe(before)
+  })
+
+  it('another run is told until when the lease holds', () => {
+    const item = collector({})
+    item.claim('a', tickMs)
+    expect(item.claim('b', tickMs, { nowMs: tickMs + 1_000 })).toEqual({ verdict: 'leased', untilMs: tickMs + leaseForMs })
+  })
+
+  it('a tick that is delivered again after its run has ended is not due', () => {
+    const item = collector({})
+    item.claim('a', tickMs)
+    item.finish('a', 'complete', tickMs + 4_000)
+    expect(item.claim('a', tickMs, { nowMs: tickMs + 5_000 })).toEqual({ verdict: 'not-due', untilMs: tickMs + baseIntervalMs })
+  })
+
+  it('an older tick that is delivered after a newer one has run is not due', () => {
+    const item = collector({})
+    item.claim('b', tickMs)
+    item.finish('b', 'complete', tickMs + 4_000)
+    expect(item.claim('a', tickMs - baseIntervalMs, { nowMs: tickMs + 5_000 }).verdict).toBe('not-due')
+  })
+
+  it('a lost run is replaced as soon as its lease has ended, whatever was due', () => {
+    const item = collector({ intervalFactor: 4, cursor: { page: 3 } })
+    item.claim('a', tickMs)
+    expect(item.claim('b', tickMs + minuteMs).verdict).toBe('leased')
+    expect(item.claim('b', tickMs + leaseForMs)).toEqual({ verdict: 'run', cursor: { page: 3 } })
+  })
+
+  it('a lost run that comes back late finds its lease gone and changes nothing', () => {
+    const item = collector({ cursor: { page: 3 } })
+    item.claim('a', tickMs)
+    item.claim('b', tickMs + leaseForMs)
+    const before = item.data
+    expect(item.finish('a', 'complete', tickMs + leaseForMs + 1_000, { cursor: { page: 9 } })).toBe(false)
+    expect(item.data).toBe(before)
+  })
+
+  it('a run that ends after its lease, with nobody in between, still counts', () => {
+    const item = collector({})
+    item.claim('a', tickMs)
+    expect(item.finish('a', 'complete', tickMs + leaseForMs + 1_000, { cursor: { page: 9 } })).toBe(true)
+    expect(item.data?.cursor).toEqual({ page: 9 })
+  })
+
+  it.each([
+    [1, 1],
+    [1.4, 1],
+    [1.5, 2],
+    [2.25, 2],
+    [3.375, 3],
+    [16, 16],
+    [0.2, 1],
+  ])('an interval factor of %d runs each whole %d ticks', (intervalFactor, ticks) => {
+    const item = collector({ intervalFactor })
+    const ran: number[] = []
+    for (let tick = 0; tick <= 33; tick++) {
+      const atMs = tickMs + tick * baseIntervalMs
+      if (item.claim(`run-${tick}`, atMs).verdict !== 'run') continue
+      ran.push(tick)
+      item.finish(`run-${tick}`, 'complete', atMs + 4_000)
+    }
+    expect(ran.slice(0, 3)).toEqual([0, ticks, 2 * ticks])
+  })
+
+  it('no tick is lost when the schedule is 10 s early or late', () => {
+    const item = collector({})
+    const jitterMs = [0, -10_000, 10_000, -10_000, 10_000, 10_000, -10_000, 0]
+    const verdicts = jitterMs.map((offMs, tick) => {
+      const atMs = tickMs + tick * minuteMs + offMs
+      const { verdict } = item.claim(`run-${tick}`, atMs, { baseIntervalMs: minuteMs })
+      item.finish(`run-${tick}`, 'complete', atMs + 1_000)
+      return verdict
+    })
+    expect(verdicts).toEqual(Array.from({ length: 8 }, () => 'run'))
+  })
+
+  it('a shorter interval in the settings holds from the next tick, not after the old interval', () => {
+    const item = collector({})
+    item.claim('a', tickMs, { baseIntervalMs: 60 * minuteMs })
+    item.finish('a', 'complete', tickMs + 4_000)
+    expect(item.claim('b', tickMs + 5 * minuteMs, { baseIntervalMs: 5 * minuteMs }).verdict).toBe('run')
+  })
+
+  it('a clock that jumped back an hour neither keeps a dead lease nor an old due time', () => {
+    const item = collector({})
+    item.claim('a', tickMs)
+    expect(item.claim('b', tickMs - 60 * minuteMs).verdict).toBe('run')
+    item.finish('b', 'complete', tickMs - 60 * minuteMs)
+    const unharmed = collector({ nextDueAtMs: tickMs })
+    expect(unharmed.claim('b', tickMs - 60 * minuteMs).verdict).toBe('run')
+  })
+
+  it('by hand a run passes over due and cooldown, and leaves the schedule as it is', () => {
+    const item = collector({ nextDueAtMs: tickMs + baseIntervalMs, cooldownUntilMs: tickMs + minuteMs, fetchFailures: 5 })
+    expect(item.claim('by-hand', tickMs, { force: true }).verdict).toBe('run')
+    item.finish('by-hand', 'complete', tickMs + 4_000)
+    expect(item.data?.nextDueAtMs).toBe(tickMs + baseIntervalMs)
+  })
+
+  it('by hand a run does not start beside another one', () => {
+    const item = collector({})
+    item.claim('a', tickMs)
+    expect(item.claim('by-hand', tickMs + 1_000, { force: true })).toEqual({ verdict: 'leased', untilMs: tickMs + leaseForMs })
+  })
+
+  it('of thirty instances that claim one tick at once exactly one runs', async () => {
+    const table = createMemoryStateTable()
+    const tools = { clock: systemClock, random: Math.random }
+    const claims = Array.from({ length: 30 }, (_, i) =>
+      updateItem(
+        table,
+        'collector:trades',
+        (data: CollectorState | undefined) =>
+          claim(data, { runId: `run-${i}`, scheduledAtMs: tickMs, nowMs: tickMs + i, baseIntervalMs, leaseForMs }),
+        tools,
+      ),
+    )
+    const verdicts = (await Promise.all(claims)).map((c) => c.verdict).toSorted()
+    expect(verdicts).toEqual([...Array.from({ length: 29 }, () => 'leased'), 'run'])
+  })
+})
+
+describe('finish', () => {
+  it('a complete run, its batches written or parked, releases, moves the cursor and forgets earlier failures', () => {
+    const item = running({ fetchFailures: 4, cursor: { page: 3 } })
+    expect(item.finish('a', 'complete', tickMs + 4_000, { cursor: { page: 4 } })).toBe(true)
+    expect(item.data).toEqual({
+      nextDueAtMs: tickMs + baseIntervalMs,
+      intervalFactor: 1,
+      fetchFailures: 0,
+      cooldownUntilMs: null,
+      cursor: { page: 4 },
+      lastSuccessAtMs: tickMs + 4_000,
+      lastOutcome: 'complete',
+      lastRunId: 'a',
+    })
+  })
+
+  it('a partial run neither resets nor counts failures, and is no success', () => {
+    const item = running({ fetchFailures: 4, lastSuccessAtMs: tickMs - minuteMs })
+    item.finish('a', 'partial', tickMs + 4_000, { cursor: { page: 4 } })
+    expect(item.data).toMatchObject({ fetchFailures: 4, cooldownUntilMs: null, cursor: { page: 4 }, lastSuccessAtMs: tickMs - minuteMs })
+  })
+
+  it('a deferred run counts nothing, keeps the cursor, and is due again at the next tick', () => {
+    const item = running({ intervalFactor: 4, fetchFailures: 4, cursor: { page: 3 } })
+    item.finish('a', 'deferred', tickMs + 4_000)
+    expect(item.data).toMatchObject({ fetchFailures: 4, cooldownUntilMs: null, cursor: { page: 3 }, lastSuccessAtMs: null })
+    expect(item.claim('b', tickMs + baseIntervalMs).verdict).toBe('run')
+  })
+
+  it('five failed runs in a row cool down for 60 s, four do not; then it is tried again', () => {
+    const item = collector({})
+    const verdicts = [0, 1, 2, 3, 4, 5, 6].map((tick) => {
+      const atMs = tickMs + tick * minuteMs
+      const { verdict } = item.claim(`run-${tick}`, atMs, { baseIntervalMs: minuteMs })
+      item.finish(`run-${tick}`, 'failed', atMs + 4_000)
+      return verdict
+    })
+    // the fifth failure is at 4:04, so the tick at 5:00 is refused and the one at 6:00 runs
+    expect(verdicts).toEqual(['run', 'run', 'run', 'run', 'run', 'cooldown', 'run'])
+    expect(item.data).toMatchObject({ fetchFailures: 6, cooldownUntilMs: tickMs + 6 * minuteMs + 4_000 + 60_000, lastOutcome: 'failed' })
+  })
+
+  it('finishing twice changes nothing the second time', () => {
+    const item = running({})
+    item.finish('a', 'failed', tickMs + 4_000)
+    const before = item.data
+    expect(item.finish('a', 'failed', tickMs + 5_000)).toBe(false)
+    expect(item.data).toBe(before)
+  })
+})

@@ -1,0 +1,156 @@
+// One run of one collector: claim it, fetch page by page, write or park what came, move the cursor, record the run.
+//
+//   claim (due? cooldown? somebody else's?) -> pages -> page-writer -> write or park -> cursor and outcome into the state table
+//
+// The cursor moves only behind rows that are committed or parked. A crash in between fetches again; rows are idempotent.
+// Without the state table a run goes on unclaimed and without a cursor: the same rows may be fetched twice, which changes nothing.
+
+import type { Random } from '../clock.ts'
+import type { Settings } from '../config.ts'
+import type { Statement } from '../db/database.ts'
+import { GeckoApiError } from '../errors.ts'
+import type { GeckoClient } from '../gecko/client.ts'
+import type { Batch, RunCounts, RunOutcome, RunRow } from '../model.ts'
+import { stateKeys } from '../names.ts'
+import { claim, finish, type ClaimResult, type CollectorState } from '../state/claim.ts'
+import { updateItem, type StateTable } from '../state/state-table.ts'
+import { isFailure, type Collector, type Cursor, type FetchContext, type FetchFailure } from './collector.ts'
+import { createPageWriter } from './page-writer.ts'
+import { writeOrPark, type WriteTools } from './write-or-park.ts'
+
+export type CollectTools = WriteTools & {
+  readonly settings: Settings
+  readonly state: StateTable
+  readonly gecko: GeckoClient
+  readonly random: Random
+}
+
+export type CollectRequest = {
+  /** The schedule's own time: the same tick delivered twice is the same run. */
+  readonly scheduledAtMs: number
+  /** By hand: runs whether due or not. */
+  readonly force?: boolean
+  /** Fetches and parses, writes nothing: no rows, no cursor, no claim. */
+  readonly dryRun?: boolean
+  readonly deadlineAtMs: number
+  readonly signal?: AbortSignal
+  /** After each page. */
+  readonly onProgress?: (counts: RunCounts) => void
+}
+
+export type CollectResult =
+  | { readonly kind: 'ran'; readonly outcome: RunOutcome; readonly counts: RunCounts; readonly problem: string | null }
+  /** Nothing was done: not due, in cooldown, or claimed by another run. */
+  | { readonly kind: 'skipped'; readonly why: 'not-due' | 'leased' | 'cooldown'; readonly untilMs: number }
+
+/** At most one run of a collector at a time. A claim outlives its run's deadline by this much; a dead run's claim ends by itself. */
+const claimBeyondMs = 10_000
+
+/** Fetching ends this long before the run does: enough for an attempt to write, another one, and to park. */
+const keptToWriteMs = 15_000
+
+const stopped = new Error('the process was asked to stop')
+
+/** Throws when what was fetched could be neither written nor parked; the cursor stays and the run is recorded as failed first. */
+export async function collect(collector: Collector, tools: CollectTools, request: CollectRequest): Promise<CollectResult> {
+  const { clock, log, settings } = tools
+  const { deadlineAtMs, signal, dryRun = false } = request
+  const startedAtMs = clock.nowMs()
+  const runId = new Date(request.scheduledAtMs).toISOString()
+  const claimed: ClaimResult = dryRun ? { verdict: 'run', cursor: null } : await claimRun(collector, tools, { ...request, runId })
+  if (claimed.verdict !== 'run') return { kind: 'skipped', why: claimed.verdict, untilMs: claimed.untilMs }
+  const cursor = (claimed.cursor ?? {}) as Cursor
+
+  const run = { collector: collector.name, runId, deadlineAtMs, signal }
+  const keep = async (batch: Batch) => writeOrPark(await withGapsJudged(batch, tools), tools, { ...run, table: collector.table })
+  const writer = createPageWriter({ cursor, rules: settings.batch, clock, keep: dryRun ? undefined : keep })
+  const failures: FetchFailure[] = []
+  const drift = new Set<string>()
+  let apiCalls = 0
+  const counts = (): RunCounts => ({ ...writer.counts, apiCalls })
+
+  const context: FetchContext = {
+    settings,
+    cursor,
+    signal,
+    warn: log.warn,
+    deadlineAtMs: deadlineAtMs - keptToWriteMs,
+    gecko: { get: (path, query, options) => tools.gecko.get(path, query, { ...options, onCall: () => void apiCalls++ }) },
+    query: (statement: Statement) => tools.database.query(statement, { deadlineAtMs, ...(signal ? { signal } : {}) }),
+  }
+
+  const end = async (outcome: RunOutcome, problem: string | null) => {
+    if (dryRun) return
+    const record: RunRow = { ...counts(), collector: collector.name, runId, startedAtMs, endedAtMs: clock.nowMs(), outcome, problem }
+    await finishRun(collector, tools, record, writer.cursor)
+    await writeOrPark({ runs: [record] }, tools, run)
+  }
+
+  try {
+    for await (const item of collector.fetch(context)) {
+      if (isFailure(item)) {
+        // also a request that the stop has cut off comes as a failure
+        if (signal?.aborted) break
+        failures.push(item)
+        log.warn({ event: 'fetch.failed', collector: collector.name, what: item.what, error: item.error })
+        continue
+      }
+      for (const path of item.drift) drift.add(path)
+      for (const reject of item.rejects) log.warn({ event: 'item.rejected', collector: collector.name, ...reject })
+      await writer.add(item)
+      request.onProgress?.(counts())
+      if (signal?.aborted) break
+    }
+    await writer.flush()
+  } catch (error) {
+    // rows that found no place are the database's and the disk's trouble, not the source's: it is asked again at the next tick
+    await end(writer.isStranded ? 'deferred' : 'failed', messageOf(error)).catch((second: unknown) =>
+      log.error({ event: 'run.unrecorded', collector: collector.name, error: second }),
+    )
+    throw error
+  }
+  if (signal?.aborted) failures.push({ what: 'the rest', error: stopped })
+  if (drift.size > 0) log.info({ event: 'schema.drifted', collector: collector.name, keys: [...drift].toSorted() })
+  const outcome = outcomeOf(failures, writer.counts.fetched)
+  const problem = failures[0] ? `${failures[0].what}: ${messageOf(failures[0].error)}` : null
+  await end(outcome, problem)
+  return { kind: 'ran', outcome, counts: counts(), problem }
+}
+
+async function claimRun(collector: Collector, tools: CollectTools, run: CollectRequest & { runId: string }): Promise<ClaimResult> {
+  const { clock, log, settings, state } = tools
+  const { runId, scheduledAtMs, deadlineAtMs, force = false } = run
+  const nowMs = clock.nowMs()
+  const baseIntervalMs = settings.collectors[collector.name].everyMinutes * 60_000
+  const asked = { runId, scheduledAtMs, force, nowMs, baseIntervalMs, leaseForMs: deadlineAtMs - nowMs + claimBeyondMs }
+  try {
+    return await updateItem(state, stateKeys.collector(collector.name), (data?: CollectorState) => claim(data, asked), tools)
+  } catch (error) {
+    log.error({ event: 'run.unclaimed', collector: collector.name, error })
+    return { verdict: 'run', cursor: null }
+  }
+}
+
+async function finishRun(collector: Collector, tools: CollectTools, { runId, outcome, endedAtMs }: RunRow, cursor: Cursor): Promise<void> {
+  const ended = { runId, outcome, cursor, nowMs: endedAtMs }
+  try {
+    await updateItem(tools.state, stateKeys.collector(collector.name), (data?: CollectorState) => finish(data, ended), tools)
+  } catch (error) {
+    tools.log.error({ event: 'cursor.unmoved', collector: collector.name, error })
+  }
+}
+
+function outcomeOf(failures: readonly FetchFailure[], fetched: number): RunOutcome {
+  if (failures.length === 0) return 'complete'
+  if (fetched > 0) return 'partial'
+  const isNobodysFault = ({ error }: FetchFailure) => error === stopped || (error instanceof GeckoApiError && error.failure === 'not-sent')
+  return failures.every(isNobodysFault) ? 'deferred' : 'failed'
+}
+
+/** A gap that is seen while batches are parked may be filled by their replay. */
+async function withGapsJudged(batch: Batch, { parked }: CollectTools): Promise<Batch> {
+  if (batch.gaps.length === 0 || (await parked.depth()) === 0) return batch
+  return { ...batch, gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })) }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

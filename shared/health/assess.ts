@@ -1,0 +1,58 @@
+// What an observation means. Pure.
+
+import type { Observation } from './probe.ts'
+
+export type Severity = 'critical' | 'warning'
+
+/** `check` is stable: it names the finding over its life. `action` is what to do now. */
+export type Finding = { readonly check: string; readonly severity: Severity; readonly message: string; readonly action: string }
+
+export type Status = 'healthy' | 'degraded' | 'critical'
+
+export type Assessment = { readonly status: Status; readonly findings: readonly Finding[] }
+
+export function assess(seen: Observation): Assessment {
+  const findings: Finding[] = []
+  if (!seen.database.answers) {
+    findings.push({
+      check: 'database-unreachable',
+      severity: 'critical',
+      message: `The database does not answer: ${seen.database.message} (${seen.database.failure}).`,
+      action: 'Check the status of the Postgres host or provider. Nothing is lost: batches are parked and written when it is back.',
+    })
+  } else if (seen.breaker?.state === 'open') {
+    findings.push({
+      check: 'circuit-open',
+      severity: 'critical',
+      message: 'The database answers a ping, but writes fail: the circuit breaker is open.',
+      action: 'Look for locks, a full disk or a read-only primary. Nothing is lost: batches are parked.',
+    })
+  }
+  if (seen.parked === undefined) {
+    findings.push({
+      check: 'parked-unknown',
+      severity: 'warning',
+      message: 'The queue of parked writes could not be asked.',
+      action: 'Check that the queue or its folder is there and may be read.',
+    })
+  } else if (seen.parked > 0) {
+    findings.push({
+      check: 'writes-parked',
+      severity: 'warning',
+      message: `${seen.parked} batches wait to be written.`,
+      action: 'None while the database is away; else see why replay-parked does not get on.',
+    })
+  }
+  for (const [name, state] of Object.entries(seen.collectors)) {
+    if ((state.cooldownUntilMs ?? 0) > seen.atMs) {
+      findings.push({
+        check: `collector-cooldown:${name}`,
+        severity: 'warning',
+        message: `Collector ${name} failed ${state.fetchFailures} times in a row to fetch or read its data; it pauses.`,
+        action: 'Look at its last problem in the log; the API may refuse this address or have changed.',
+      })
+    }
+  }
+  const status = findings.some((f) => f.severity === 'critical') ? 'critical' : findings.length > 0 ? 'degraded' : 'healthy'
+  return { status, findings }
+}

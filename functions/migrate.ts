@@ -1,0 +1,13 @@
+// Brings the database to this version's schema. Invoked by every deploy that changes it, and idempotent.
+// A failure is tried again twice by Lambda, then by `maintain` every hour: a database that is away during a deploy only delays it.
+
+import { migrate } from '../shared/db/migrate.ts'
+import { consoleLog } from '../shared/log.ts'
+import { migrationTarget } from './runtime.ts'
+
+export async function handler() {
+  const target = await migrationTarget()
+  const applied = await migrate(target)
+  if (applied.length > 0) consoleLog.info({ event: 'schema.migrated', schema: target.schema, applied })
+  return { applied }
+}

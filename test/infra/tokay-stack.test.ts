@@ -1,0 +1,271 @@
+// The template, read as a reviewer would: what would be silent, replayed, leaked or too mighty on AWS although it deploys.
+
+import { describe, expect, it } from 'vitest'
+import { every } from '../../infra/tick.ts'
+import { synthesise, targetOf, type Resource } from './synth.ts'
+
+const stack = synthesise({ alertEmail: 'you@example.com', alertPhone: '+15555550100' })
+
+/** The trigger's own function is made by the construct library: it runs once a deploy and its properties are not ours to choose. */
+const functions = stack.ofType('AWS::Lambda::Function').filter(([id]) => !id.startsWith('AWSCDKTriggerCustomResourceProvider'))
+const roles = stack.ofType('AWS::IAM::Role').filter(([id]) => !id.startsWith('AWSCDKTrigger'))
+const nameOf = (fn: Resource) => fn.Properties['FunctionName'] as string
+const functionNamed = (name: string) => functions.find(([, fn]) => nameOf(fn) === name) as [string, Resource]
+
+describe('alarms', () => {
+  it('every alarm can publish to every topic it names', () => {
+    const alarms = stack.ofType('AWS::CloudWatch::Alarm')
+    const reached = alarms.flatMap(([, alarm]) => [...alarm.Properties['AlarmActions'], ...(alarm.Properties['OKActions'] ?? [])])
+    expect(reached.length).toBeGreaterThan(0)
+
+    for (const action of reached) {
+      const topic = targetOf(action) as string
+      expect(stack.resources[topic]?.Type).toBe('AWS::SNS::Topic')
+      expect(stack.resources[topic]?.Properties).not.toHaveProperty('KmsMasterKeyId')
+      const policies = stack
+        .ofType('AWS::SNS::TopicPolicy')
+        .filter(([, p]) => p.Properties['Topics'].some((t: unknown) => targetOf(t) === topic))
+      const allows = policies
+        .flatMap(([, p]) => p.Properties['PolicyDocument'].Statement)
+        .filter((s) => s.Effect === 'Allow' && s.Principal.Service === 'cloudwatch.amazonaws.com' && s.Action === 'sns:Publish')
+      expect(allows).toHaveLength(1)
+      expect(allows[0].Condition.StringEquals).toEqual({ 'aws:SourceAccount': { Ref: 'AWS::AccountId' } })
+      const source = allows[0].Condition.ArnLike['aws:SourceArn']['Fn::Join'][1].at(-1)
+      expect(source).toMatch(/:alarm:tokay-dev-\*$/)
+    }
+    for (const [, alarm] of alarms) expect(alarm.Properties['AlarmName']).toMatch(/^tokay-dev-/)
+  })
+
+  it('a health check that is silent for two of three minutes is an alarm, because missing minutes are filled with 0', () => {
+    const [[, alarm] = []] = stack.ofType('AWS::CloudWatch::Alarm')
+
+    expect(alarm?.Properties).toMatchObject({
+      ComparisonOperator: 'LessThanThreshold',
+      Threshold: 1,
+      EvaluationPeriods: 3,
+      DatapointsToAlarm: 2,
+      TreatMissingData: 'breaching',
+      Metrics: [
+        { Expression: 'FILL(runs, 0)' },
+        {
+          Id: 'runs',
+          MetricStat: { Metric: { Namespace: 'Tokay/dev', MetricName: 'DatabaseAvailable' }, Period: 60, Stat: 'SampleCount' },
+        },
+      ],
+    })
+  })
+
+  it('the email gets every alert; the phone gets critical ones and those of alarms, which carry no severity', () => {
+    const subscriptions = stack.ofType('AWS::SNS::Subscription').map(([, s]) => s.Properties)
+
+    expect(subscriptions.map((s) => [s['Protocol'], s['Endpoint'], s['FilterPolicy']])).toEqual([
+      ['email', 'you@example.com', undefined],
+      ['sms', '+15555550100', { severity: ['critical', { exists: false }] }],
+    ])
+  })
+})
+
+function minutesOf(expression: string): number {
+  const [, minutes = '', hours = '', rate] = /^cron\((\S+) (\S+) |^rate\((\d+) minutes?\)/.exec(expression) ?? []
+  if (rate !== undefined) return Number(rate)
+  const [minuteStep, hourStep] = [minutes.split('/')[1], hours.split('/')[1]]
+  return Number(minuteStep ?? 60 * Number(hourStep ?? (hours === '*' ? 1 : 24)))
+}
+
+describe('ticks', () => {
+  const schedules = stack.ofType('AWS::Scheduler::Schedule').map(([, s]) => s.Properties)
+  it('each enabled collector, the replay, the health check and the upkeep have one', () => {
+    expect(
+      schedules.map((s) => [
+        nameOf(stack.resources[targetOf(s['Target'].Arn) as string] as Resource),
+        JSON.parse(s['Target'].Input).collector,
+        s['ScheduleExpression'],
+      ]),
+    ).toEqual([
+      ['tokay-dev-collect', 'dexes', 'cron(0 * * * ? *)'],
+      ['tokay-dev-collect', 'top-pools', 'cron(1/5 * * * ? *)'],
+      ['tokay-dev-collect', 'new-pools', 'cron(2/5 * * * ? *)'],
+      ['tokay-dev-collect', 'trades', 'cron(3/5 * * * ? *)'],
+      ['tokay-dev-replay-parked', undefined, 'cron(0/1 * * * ? *)'],
+      ['tokay-dev-health-check', undefined, 'cron(0/1 * * * ? *)'],
+      ['tokay-dev-maintain', undefined, 'cron(30 * * * ? *)'],
+    ])
+  })
+
+  it('none is ever repeated, is older than a minute, or gets lost unseen; each says when it was meant to run', () => {
+    expect(schedules.length).toBeGreaterThan(0)
+    for (const schedule of schedules) {
+      const { RetryPolicy, DeadLetterConfig, Input } = schedule['Target']
+      expect(RetryPolicy).toEqual({ MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 })
+      expect(targetOf(DeadLetterConfig.Arn)).toMatch(/^LostEvents/)
+      expect(JSON.parse(Input).scheduledAt).toBe('<aws.scheduler.scheduled-time>')
+      expect(schedule['FlexibleTimeWindow']).toEqual({ Mode: 'OFF' })
+    }
+  })
+
+  it('a function is over before its next tick', () => {
+    for (const schedule of schedules) {
+      const fn = stack.resources[targetOf(schedule['Target'].Arn) as string] as Resource
+      expect(fn.Properties['Timeout']).toBeLessThan(minutesOf(schedule['ScheduleExpression']) * 60)
+    }
+  })
+
+  it('a collector that ticks every minute shortens the function that runs it', () => {
+    const fast = synthesise({ alertEmail: 'you@example.com', tokay: { collectors: { trades: { everyMinutes: 1 } } } })
+
+    const collect = fast.ofType('AWS::Lambda::Function').find(([, fn]) => nameOf(fn) === 'tokay-dev-collect')
+    expect(collect?.[1].Properties['Timeout']).toBe(55)
+  })
+
+  it('a collector that is switched off has none', () => {
+    const less = synthesise({ alertEmail: 'you@example.com', tokay: { collectors: { dexes: { enabled: false } } } })
+
+    expect(less.ofType('AWS::Scheduler::Schedule').map(([, s]) => JSON.parse(s.Properties['Target'].Input).collector)).not.toContain(
+      'dexes',
+    )
+  })
+
+  it.each([
+    [1, 0, 'cron(0/1 * * * ? *)'],
+    [5, 3, 'cron(3/5 * * * ? *)'],
+    [15, 17, 'cron(2/15 * * * ? *)'],
+    [60, 30, 'cron(30 * * * ? *)'],
+    [120, 1, 'cron(1 0/2 * * ? *)'],
+    [1440, 61, 'cron(1 1 * * ? *)'],
+    [7, 3, 'rate(7 minutes)'],
+    [90, 3, 'rate(90 minutes)'],
+  ])('every %i minutes, offset %i, is %s', (minutes, offset, expression) => {
+    expect(every(minutes, offset).expressionString).toBe(expression)
+  })
+})
+
+describe('functions', () => {
+  it('run on the tested runtime and on ARM, log JSON, and have a log group that expires', () => {
+    expect(functions.map(([, fn]) => nameOf(fn)).toSorted()).toEqual([
+      'tokay-dev-collect',
+      'tokay-dev-health-check',
+      'tokay-dev-maintain',
+      'tokay-dev-migrate',
+      'tokay-dev-replay-parked',
+    ])
+    for (const [, fn] of functions) {
+      const { Runtime, Architectures, LoggingConfig } = fn.Properties
+      expect([Runtime, Architectures, LoggingConfig.LogFormat]).toEqual(['nodejs24.x', ['arm64'], 'JSON'])
+      expect(stack.resources[targetOf(LoggingConfig.LogGroup) as string]?.Properties).toEqual({
+        LogGroupName: `/aws/lambda/${nameOf(fn)}`,
+        RetentionInDays: 14,
+      })
+    }
+  })
+
+  it('an asynchronous event is never run again over newer ones, and a lost one is kept as evidence', () => {
+    const configs = stack.ofType('AWS::Lambda::EventInvokeConfig').map(([, c]) => c.Properties)
+    for (const [id, fn] of functions.filter(([, f]) => nameOf(f) !== 'tokay-dev-migrate')) {
+      const config = configs.find((c) => targetOf(c['FunctionName']) === id)
+      expect([nameOf(fn), config?.['MaximumRetryAttempts'], config?.['MaximumEventAgeInSeconds']]).toEqual([nameOf(fn), 0, 60])
+      expect(targetOf(config?.['DestinationConfig'].OnFailure.Destination)).toMatch(/^LostEvents/)
+    }
+  })
+
+  it('a deploy starts the migration without waiting for it, and the version that it starts tries again', () => {
+    const [migrateId] = functionNamed('tokay-dev-migrate')
+    const [[, trigger] = []] = stack.ofType('Custom::Trigger')
+    const version = targetOf(trigger?.Properties['HandlerArn']) as string
+    expect(trigger?.Properties['InvocationType']).toBe('Event')
+    expect(targetOf(stack.resources[version]?.Properties['FunctionName'])).toBe(migrateId)
+
+    const ofVersion = stack
+      .ofType('AWS::Lambda::EventInvokeConfig')
+      .map(([, c]) => c.Properties)
+      .filter((c) => targetOf(c['FunctionName']) === migrateId)
+    expect(ofVersion.map((c) => targetOf(c['Qualifier']?.['Fn::GetAtt'] ? c['Qualifier'] : {}) ?? c['Qualifier']).toSorted()).toEqual(
+      ['$LATEST', version].toSorted(),
+    )
+    for (const c of ofVersion) expect([c['MaximumRetryAttempts'], c['MaximumEventAgeInSeconds']]).toEqual([2, 3_600])
+  })
+
+  it('no environment holds a database URL: only the name of the secret', () => {
+    for (const [, fn] of functions) {
+      const variables = fn.Properties['Environment'].Variables as Record<string, unknown>
+      expect(Object.keys(variables)).not.toContain('DATABASE_URL')
+      expect(variables['DATABASE_URL_PARAMETER']).toBe('/tokay/dev/database-url')
+    }
+    expect(JSON.stringify(stack.resources)).not.toMatch(/postgres(ql)?:\/\//)
+    expect(JSON.stringify(stack.resources)).not.toContain('resolve:')
+  })
+})
+
+const statements = (id: string) =>
+  stack
+    .ofType('AWS::IAM::Policy')
+    .filter(([, p]) => p.Properties['Roles'].some((r: unknown) => targetOf(r) === id))
+    .flatMap(([, p]) => p.Properties['PolicyDocument'].Statement as { Action: string | string[]; Resource: unknown; Condition?: object }[])
+const actionsOf = (name: string) => {
+  const [, fn] = functionNamed(name)
+  return statements(targetOf(fn.Properties['Role']) as string).flatMap((s) => s.Action)
+}
+
+describe('permissions', () => {
+  it('no role has a wildcard, but for publishing metrics, which knows no resource and is held to the namespace', () => {
+    const all = roles.flatMap(([id]) => statements(id))
+    expect(all.length).toBeGreaterThan(10)
+    const wild = all.filter((s) => JSON.stringify([s.Action, s.Resource]).includes('*'))
+    expect(wild).toEqual([
+      {
+        Effect: 'Allow',
+        Action: 'cloudwatch:PutMetricData',
+        Resource: '*',
+        Condition: { StringEquals: { 'cloudwatch:namespace': 'Tokay/dev' } },
+      },
+    ])
+    for (const [, role] of roles) expect(role.Properties).not.toHaveProperty('ManagedPolicyArns')
+  })
+
+  it('collecting may put into the queue and not take from it; replaying takes, and sets aside', () => {
+    expect(actionsOf('tokay-dev-collect').filter((a) => a.startsWith('sqs:'))).toEqual([
+      'sqs:SendMessage',
+      'sqs:GetQueueAttributes',
+      'sqs:GetQueueUrl',
+      'sqs:SendMessage',
+      'sqs:GetQueueAttributes',
+    ])
+    expect(actionsOf('tokay-dev-replay-parked')).toEqual(
+      expect.arrayContaining(['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility']),
+    )
+    expect(actionsOf('tokay-dev-collect')).not.toContain('sns:Publish')
+  })
+
+  it('only the health check may publish alerts and metrics', () => {
+    const publishers = functions.map(([, fn]) => nameOf(fn)).filter((name) => actionsOf(name).some((a) => /^(sns|cloudwatch):/.test(a)))
+
+    expect(publishers).toEqual(['tokay-dev-health-check'])
+  })
+})
+
+describe('what is kept', () => {
+  it('queues are encrypted, keep what they hold for two weeks, and no queue drops a message by the number of times it was received', () => {
+    const queues = stack.ofType('AWS::SQS::Queue').map(([, q]) => q.Properties)
+
+    expect(queues).toHaveLength(3)
+    for (const queue of queues) expect(queue).toEqual({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1_209_600 })
+  })
+
+  it('the state table is paid by request and keyed as the adapter reads it', () => {
+    const [[, table] = []] = stack.ofType('AWS::DynamoDB::Table')
+
+    expect(table?.Properties).toEqual({
+      BillingMode: 'PAY_PER_REQUEST',
+      KeySchema: [{ AttributeName: 'key', KeyType: 'HASH' }],
+      AttributeDefinitions: [{ AttributeName: 'key', AttributeType: 'S' }],
+    })
+  })
+
+  it('two stages of one account share no name', () => {
+    const named = (s: typeof stack) => JSON.stringify(s.resources).match(/"tokay-[a-z]+-[a-z-]+"/g) ?? []
+    const prod = synthesise({ alertEmail: 'you@example.com', stage: 'prod' })
+    const dev = new Set(named(stack))
+
+    expect(named(prod).length).toBeGreaterThan(5)
+    expect(named(prod).filter((name) => dev.has(name))).toEqual([])
+  })
+})

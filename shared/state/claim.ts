@@ -11,13 +11,6 @@
 import type { RunOutcome } from '../model.ts'
 import type { Decision } from './state-table.ts'
 
-/** How a run ended. A parked batch is kept: it is no failure of the collector. */
-export type CollectorOutcome =
-  /** `complete`: everything was written or parked. `partial`: some could not be fetched. `failed`: fetching or parsing failed. */
-  | RunOutcome
-  /** Nothing was done through no fault of the source: no API budget, API breaker open, asked to stop. The next tick tries again. */
-  | 'deferred'
-
 export type CollectorState = {
   /** The scheduled time from which a tick is due. */
   readonly nextDueAtMs: number
@@ -30,7 +23,7 @@ export type CollectorState = {
   /** Where the collector's streams stand; its own JSON. Moves only behind rows that are committed or parked. */
   readonly cursor: unknown
   readonly lastSuccessAtMs: number | null
-  readonly lastOutcome: CollectorOutcome | null
+  readonly lastOutcome: RunOutcome | null
   readonly lastRunId: string | null
 }
 
@@ -91,7 +84,7 @@ export function claim(
  */
 export function finish(
   stored: CollectorState | undefined,
-  run: { runId: string; outcome: CollectorOutcome; cursor?: unknown; nowMs: number; rules?: CooldownRules },
+  run: { runId: string; outcome: RunOutcome; cursor?: unknown; nowMs: number; rules?: CooldownRules },
 ): Decision<CollectorState, { readonly finished: boolean }> {
   const { runId, outcome, cursor, nowMs, rules = cooldownRules } = run
   if (stored?.lease?.runId !== runId) return { data: undefined, result: { finished: false } }
@@ -100,7 +93,7 @@ export function finish(
   return { data: { ...state, ...consequences(state, outcome, nowMs, rules) }, result: { finished: true } }
 }
 
-function consequences(state: CollectorState, outcome: CollectorOutcome, nowMs: number, rules: CooldownRules): Partial<CollectorState> {
+function consequences(state: CollectorState, outcome: RunOutcome, nowMs: number, rules: CooldownRules): Partial<CollectorState> {
   switch (outcome) {
     case 'complete':
       return { fetchFailures: 0, cooldownUntilMs: null, lastSuccessAtMs: nowMs }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../shared/clock.ts'
-import { claim, finish, type ClaimResult, type CollectorOutcome, type CollectorState } from '../../shared/state/claim.ts'
+import type { RunOutcome } from '../../shared/model.ts'
+import { claim, finish, type ClaimResult, type CollectorState } from '../../shared/state/claim.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { updateItem } from '../../shared/state/state-table.ts'
 
@@ -30,7 +31,7 @@ function collector(initial?: Partial<CollectorState>) {
       item.data = data ?? item.data
       return result
     },
-    finish(runId: string, outcome: CollectorOutcome, nowMs: number, extra: { cursor?: unknown } = {}): boolean {
+    finish(runId: string, outcome: RunOutcome, nowMs: number, extra: { cursor?: unknown } = {}): boolean {
       const { data, result } = finish(item.data, { runId, outcome, nowMs, ...extra })
       item.data = data ?? item.data
       return result.finished

@@ -28,8 +28,8 @@ export async function collectByHand(
   open.defer(() => tools.close())
 
   const run = createLocalRun({ tools, databaseUrl: postgres.url, notifier: consoleNotifier(say), signal })
-  await run.migrate()
   const dryRun = options.dryRun ?? false
+  if (!dryRun) await run.migrate()
   const result = await run.collect(name, Date.now(), { force: true, dryRun })
   if (result === undefined) return 1
   console.log(

@@ -16,6 +16,9 @@ import type { LocalTools } from './runtime.ts'
 /** What one invocation may take on AWS as well. */
 const runForMs = 55_000
 
+/** Beyond the next tick, which prolongs it. */
+const replayForMs = 65_000
+
 export type CollectorView = RunCounts & { readonly doing: string }
 
 export type LocalRun = {
@@ -39,7 +42,7 @@ export function createLocalRun(options: {
   databaseUrl: string
   notifier: Notifier
   signal: AbortSignal
-  /** A batch waits: whoever runs the replayer should start it now, not at the next tick. */
+  /** A batch waits, or may: whoever runs the replayer should start it now, not at the next tick. */
   onParked?: () => void
 }): LocalRun {
   const { tools, databaseUrl, notifier, signal } = options
@@ -48,10 +51,15 @@ export function createLocalRun(options: {
   let migrated = false
   let report: HealthReport | undefined
 
-  /** One flight at a time; whoever asks during it gets the same one. */
-  const single = (work: () => Promise<void>) => {
-    let flight: Promise<void> | undefined
-    return () => (flight ??= work().finally(() => (flight = undefined)))
+  /** One flight at a time. Whoever asks during one gets the next: this one may have looked before what they ask about. `work` never throws. */
+  const inTurn = (work: () => Promise<void>) => {
+    let flight = Promise.resolve()
+    let next: Promise<void> | undefined
+    return () =>
+      (next ??= flight.then(() => {
+        next = undefined
+        return (flight = work())
+      }))
   }
 
   const run: LocalRun = {
@@ -89,10 +97,19 @@ export function createLocalRun(options: {
           views[name] = before
           return result
         }
-        const { outcome, counts, problem } = result
+        const { outcome, counts, problem, client } = result
         views[name] = { ...added(before, counts), doing: outcome === 'complete' ? 'waiting' : `${outcome}: ${problem}` }
-        log.info({ event: 'collector.ran', collector: name, outcome, ...counts, ...(problem ? { problem } : {}) })
-        if (!dryRun && (await tools.parked.depth()) > 0) options.onParked?.()
+        log.info({
+          event: 'collector.ran',
+          collector: name,
+          outcome,
+          ...counts,
+          ...(client.attempts > client.calls ? { client } : {}),
+          ...(problem ? { problem } : {}),
+        })
+        // a queue that can't be counted is not this run's failure: the replayer meets it, and says so
+        const waiting = dryRun ? 0 : await tools.parked.depth().catch(() => undefined)
+        if (waiting !== 0) options.onParked?.()
         return result
       } catch (error) {
         views[name] = { ...before, doing: `failed: ${(error as Error).message}` }
@@ -101,12 +118,12 @@ export function createLocalRun(options: {
       }
     },
 
-    async replay(forMs = runForMs) {
+    async replay(forMs = replayForMs) {
       const deadlineAtMs = clock.nowMs() + forMs
       await replayFlight(deadlineAtMs)
     },
 
-    checkHealth: single(async () => {
+    checkHealth: inTurn(async () => {
       try {
         report = await checkHealth({
           ...tools,
@@ -122,7 +139,7 @@ export function createLocalRun(options: {
 
     async tables() {
       try {
-        const [row] = await tools.database.query(countRows, { deadlineAtMs: clock.nowMs() + 20_000 })
+        const [row] = await tools.database.query(countRows, { deadlineAtMs: clock.nowMs() + 20_000, repeat: 'idempotent' })
         return Object.fromEntries(dataTables.map((table) => [table, { rows: Number(row?.[table]) }]))
       } catch (error) {
         log.error({ event: 'tables.uncounted', error })
@@ -132,23 +149,37 @@ export function createLocalRun(options: {
   }
 
   let replaying: Promise<void> | undefined
-  const replayFlight = (deadlineAtMs: number) =>
-    (replaying ??= (async () => {
+  let replayUntilMs = 0
+  /** One at a time. Whoever asks during a replay prolongs it: between two of them nobody would look for a database that is back. */
+  const replayFlight = (deadlineAtMs: number) => {
+    replayUntilMs = Math.max(replayUntilMs, deadlineAtMs)
+    replaying ??= (async () => {
       try {
-        if ((await tools.parked.depth()) === 0) return
-        while (!(await run.migrate())) {
-          if (signal.aborted || clock.nowMs() + 5_000 >= deadlineAtMs) return
-          await clock.sleep(5_000, signal)
+        let untilMs = 0
+        while (untilMs < replayUntilMs && !signal.aborted) {
+          untilMs = replayUntilMs
+          await replayOnce(untilMs)
         }
-        const { replayed, left } = await replayParked(tools, { deadlineAtMs, signal })
-        // the recovery notice goes out when the last parked batch is in, not a minute later
-        if (replayed > 0 && left === 0) await run.checkHealth()
       } catch (error) {
         log.error({ event: 'replay.failed', error })
       } finally {
         replaying = undefined
+        replayUntilMs = 0
       }
-    })())
+    })()
+    return replaying
+  }
+
+  async function replayOnce(deadlineAtMs: number): Promise<void> {
+    if ((await tools.parked.depth()) === 0) return
+    while (!(await run.migrate())) {
+      if (signal.aborted || clock.nowMs() + 5_000 >= deadlineAtMs) return
+      await clock.sleep(5_000, signal)
+    }
+    const { replayed, left } = await replayParked(tools, { deadlineAtMs, signal })
+    // the recovery notice goes out when the last parked batch is in, not a minute later
+    if (replayed > 0 && left === 0) await run.checkHealth()
+  }
 
   return run
 }

@@ -18,7 +18,7 @@ import { createGeckoGate } from '../shared/gecko/rate-limit.ts'
 import type { Log } from '../shared/log.ts'
 import { stageNames, stateKeys } from '../shared/names.ts'
 import type { Transition } from '../shared/resilience/circuit-breaker.ts'
-import { type Breaker, createBreaker } from '../shared/state/breaker.ts'
+import { type Breaker, createBreaker, createStreamBreakers } from '../shared/state/breaker.ts'
 import { defaultDataDir, startPostgres } from './local/embedded-postgres.ts'
 import { openFileParkedWrites } from './local/file-parked-writes.ts'
 import { createSqliteStateTable } from './local/sqlite-state-table.ts'
@@ -77,6 +77,9 @@ function addressOf(url: string): string {
   return `${host}:${port}`
 }
 
+/** The state of one source: claims, circuits, budget, alerts. Other processes may have it open as well. */
+export const openState = (dataDir: string, source: SourceName) => createSqliteStateTable(path.join(dataDir, source, 'state.db'))
+
 export type LocalTools = CollectTools & {
   readonly database: ResilientDatabase
   /** Unguarded: for the health check. */
@@ -101,7 +104,7 @@ export async function openTools(options: {
   const schema = stageNames(source.name === 'live' ? settings.stage : source.name).schema
   const folder = path.join(options.dataDir, source.name)
   await fs.mkdir(folder, { recursive: true, mode: 0o700 })
-  const state = createSqliteStateTable(path.join(folder, 'state.db'))
+  const state = openState(options.dataDir, source.name)
   const parked = await openFileParkedWrites(path.join(folder, 'parked'), log)
 
   const directDatabase = createPgDatabase({ ...settings.database, url: options.databaseUrl, schema, clock, log })
@@ -113,13 +116,18 @@ export async function openTools(options: {
     clock,
     random,
     log,
-    ...(options.onTransition ? { onTransition: options.onTransition } : {}),
+    onTransition: (transition) => {
+      // a failed probe changes nothing that anybody has to look at, and each look is one connection more to a database that is away
+      if (transition.kind !== 'reopened') options.onTransition?.(transition)
+    },
   })
   const database = createResilientDatabase({
     database: directDatabase,
     breaker,
+    streamBreaker: createStreamBreakers({ table: state, rules: settings.breaker, clock, random, log }),
     rules: settings.retry,
     limits: settings.database,
+    slowMs: settings.breaker.slowMs,
     clock,
     random,
     log,

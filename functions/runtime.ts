@@ -20,8 +20,9 @@ import { createGeckoGate } from '../shared/gecko/rate-limit.ts'
 import type { HealthTools } from '../shared/health/check-health.ts'
 import { consoleLog } from '../shared/log.ts'
 import { stageNames, stateKeys } from '../shared/names.ts'
+import { createResilientClient } from '../shared/resilient-client.ts'
 import type { Transition } from '../shared/resilience/circuit-breaker.ts'
-import { createBreaker } from '../shared/state/breaker.ts'
+import { createBreaker, createStreamBreakers } from '../shared/state/breaker.ts'
 
 const chance = { clock: systemClock, random: Math.random, log: consoleLog }
 
@@ -49,24 +50,44 @@ const database = once(() =>
   }),
 )
 
-const resilientDatabase = once(() => {
-  const breaker = createBreaker({
+const databaseBreaker = once(() =>
+  createBreaker({
     ...chance,
     scope: 'database',
     key: stateKeys.databaseBreaker,
     table: state(),
     rules: settings().breaker,
     onTransition: (transition) => announce(transition),
-  })
-  return createResilientDatabase({ ...chance, database: database(), breaker, rules: settings().retry, limits: settings().database })
-})
+  }),
+)
 
-/** Somebody has to be told at once, and what is parked can be written at once. The ticks of both functions are the backstop. */
+const resilientDatabase = once(() =>
+  createResilientDatabase({
+    ...chance,
+    database: database(),
+    breaker: databaseBreaker(),
+    streamBreaker: createStreamBreakers({ ...chance, table: state(), rules: settings().breaker }),
+    rules: settings().retry,
+    limits: settings().database,
+    slowMs: settings().breaker.slowMs,
+  }),
+)
+
+/** For functions of one's own: the stage's database and state table, and the breakers that the collectors share. */
+export const resilientClient = once(() =>
+  createResilientClient({ ...chance, database: database(), breaker: databaseBreaker(), state: state(), settings: settings() }),
+)
+
+/**
+ * Somebody has to be told at once. What is parked can be written at once when the circuit closes; when it opens, the one prober has to run, or
+ * a database that is back is noticed at the next tick only. The ticks of both functions are the backstop.
+ */
 async function announce({ kind }: Transition): Promise<void> {
+  // the replayer does not know its own name: it is running
+  const replay = process.env['REPLAY_FUNCTION'] ? [process.env['REPLAY_FUNCTION']] : []
+  const concerned = kind === 'opened' ? [environment('HEALTH_CHECK_FUNCTION'), ...replay] : kind === 'closed' ? replay : []
   const because = { because: `the database's circuit has ${kind}` }
-  if (kind === 'opened') await lambdaInvoker().invokeLater(environment('HEALTH_CHECK_FUNCTION'), because)
-  // the replayer closes it in most cases, and is running then
-  if (kind === 'closed' && process.env['REPLAY_FUNCTION']) await lambdaInvoker().invokeLater(process.env['REPLAY_FUNCTION'], because)
+  await Promise.all(concerned.map((name) => lambdaInvoker().invokeLater(name, because)))
 }
 
 /** For writing what was collected or parked. */
@@ -75,6 +96,7 @@ export const writeTools = once(() => ({
   database: resilientDatabase(),
   parked: parked(),
   partitions: { seen: new Set<string>() },
+  state: state(),
 }))
 
 export const collectTools = once((): CollectTools => {
@@ -84,7 +106,6 @@ export const collectTools = once((): CollectTools => {
   return {
     ...writeTools(),
     settings: settings(),
-    state: table,
     gecko: createGeckoClient({ ...settings().gecko, ...chance, gate }),
     random: chance.random,
   }

@@ -83,7 +83,8 @@ export class TokayStack extends Stack {
 
     const replay = makeFunction('ReplayParked', 'replay-parked', {
       description: 'Writes parked batches into the database; the only prober of an open circuit',
-      timeout: Duration.seconds(55),
+      // Beyond the next tick: between two runs nobody would look for a database that is back. Two at once are safe, the lease lets one probe.
+      timeout: Duration.seconds(75),
       environment: { ...queueEnvironment, HEALTH_CHECK_FUNCTION: healthCheck.fn.functionName },
     })
     replay.allow(['sqs:GetQueueAttributes', 'sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility'], parked.queueArn)

@@ -66,3 +66,25 @@ export class CircuitOpenError extends Error {
 export class DeadlineExceededError extends Error {
   override readonly name = 'DeadlineExceededError'
 }
+
+/** The database refuses more rows of one batch than single bad rows explain. `cause` is the last refusal. */
+export class TooManyBadRowsError extends Error {
+  override readonly name = 'TooManyBadRowsError'
+}
+
+/**
+ * It may have been applied or not: the connection was lost behind its COMMIT, and nothing says that it may be made again. Nothing was repeated.
+ * `statement` is what was attempted, `cause` the failure. `exactlyOnce` never ends like this.
+ */
+export class AmbiguousOutcomeError extends Error {
+  override readonly name = 'AmbiguousOutcomeError'
+  readonly statement: string
+  constructor(statement: string, cause: Error) {
+    super(
+      `${statement}: may have been applied or not (${cause.message}), and was not tried again. Look whether it was; ` +
+        `to have it repeated safely, say that it is idempotent, or make it through exactlyOnce`,
+      { cause },
+    )
+    this.statement = statement
+  }
+}

@@ -93,6 +93,7 @@ export type RunCounts = {
   readonly updated: number
   /** Known already, or seen twice in one run. */
   readonly unchanged: number
+  /** By parse, or by Postgres: those are in the quarantine. A row that is quarantined by a later replay counts as parked. */
   readonly rejected: number
   readonly parked: number
   readonly apiCalls: number
@@ -103,9 +104,9 @@ export type RunOutcome =
   | 'complete'
   /** A part could not be fetched; the rest was written or parked. */
   | 'partial'
-  /** Nothing could be fetched, or nothing that was fetched could be kept. */
+  /** Nothing could be fetched, or read. */
   | 'failed'
-  /** Nothing was asked, through no fault of the source: no API budget left, its breaker open, or asked to stop. */
+  /** Through no fault of the source it must be asked again: no API budget or time left, its breaker open, asked to stop, no place for what it gave. */
   | 'deferred'
 
 export type RunRow = RunCounts & {

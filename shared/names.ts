@@ -9,8 +9,11 @@ export const stateKeys = {
   databaseBreaker: 'breaker:database',
   streamBreaker: (table: string) => `breaker:stream:${table}`,
   geckoBreaker: 'breaker:gecko',
+  /** What users' own code talks to, by the name that it gave. */
+  ownBreaker: (scope: string) => `breaker:own:${scope}`,
   geckoBudget: 'budget:gecko',
   alerts: 'alerts',
+  refusals: 'refusals',
 } as const
 
 /** Every name that a stage has of its own. Two stages may share an account and a database. */

@@ -14,10 +14,9 @@ import {
   SendMessageCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs'
-import { rowCount } from '../collect/batch.ts'
+import { halves, rowCount } from '../collect/batch.ts'
 import type { ParkedWrite, ParkedWrites, Received } from '../collect/parked-writes.ts'
 import { consoleLog, type Log } from '../log.ts'
-import type { Batch } from '../model.ts'
 import { type AwsTarget, awsCall, awsClientSettings, requestTimeoutMs } from './aws-client.ts'
 
 /** SQS takes 1 MiB. Small messages keep ten of them, received at once, a bounded piece of memory and one reasonable transaction. */
@@ -173,17 +172,6 @@ async function encodeParts(write: ParkedWrite): Promise<string[]> {
     { ...write, id: `${write.id}.2`, batch: second },
   ]
   return (await Promise.all(parts.map(encodeParts))).flat()
-}
-
-function halves(batch: Batch): [Batch, Batch] {
-  let left = Math.ceil(rowCount(batch) / 2)
-  const [first, second]: [Record<string, unknown>, Record<string, unknown>] = [{}, {}]
-  for (const [table, rows] of Object.entries(batch)) {
-    first[table] = rows.slice(0, left)
-    second[table] = rows.slice(left)
-    left = Math.max(0, left - rows.length)
-  }
-  return [first as Batch, second as Batch]
 }
 
 async function decode(body: string): Promise<{ write: ParkedWrite } | { unreadable: string }> {

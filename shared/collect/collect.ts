@@ -8,13 +8,14 @@
 import type { Random } from '../clock.ts'
 import type { Settings } from '../config.ts'
 import type { Statement } from '../db/database.ts'
-import { GeckoApiError } from '../errors.ts'
+import { DeadlineExceededError, GeckoApiError } from '../errors.ts'
 import type { GeckoClient } from '../gecko/client.ts'
 import type { Batch, RunCounts, RunOutcome, RunRow } from '../model.ts'
 import { stateKeys } from '../names.ts'
+import { newTally, type ClientCounts } from '../resilience/client-metrics.ts'
 import { claim, finish, type ClaimResult, type CollectorState } from '../state/claim.ts'
 import { updateItem, type StateTable } from '../state/state-table.ts'
-import { isFailure, type Collector, type Cursor, type FetchContext, type FetchFailure } from './collector.ts'
+import { isFailure, type Collector, type Cursor, type FetchContext, type FetchFailure, type Page } from './collector.ts'
 import { createPageWriter } from './page-writer.ts'
 import { writeOrPark, type WriteTools } from './write-or-park.ts'
 
@@ -39,7 +40,14 @@ export type CollectRequest = {
 }
 
 export type CollectResult =
-  | { readonly kind: 'ran'; readonly outcome: RunOutcome; readonly counts: RunCounts; readonly problem: string | null }
+  | {
+      readonly kind: 'ran'
+      readonly outcome: RunOutcome
+      readonly counts: RunCounts
+      readonly problem: string | null
+      /** What this run asked of the database, and how often in vain. */
+      readonly client: ClientCounts
+    }
   /** Nothing was done: not due, in cooldown, or claimed by another run. */
   | { readonly kind: 'skipped'; readonly why: 'not-due' | 'leased' | 'cooldown'; readonly untilMs: number }
 
@@ -49,9 +57,12 @@ const claimBeyondMs = 10_000
 /** Fetching ends this long before the run does: enough for an attempt to write, another one, and to park. */
 const keptToWriteMs = 15_000
 
+/** Batching switched off. */
+const eachPageAtOnce = { maxRows: 0, maxWaitMs: 0 }
+
 const stopped = new Error('the process was asked to stop')
 
-/** Throws when what was fetched could be neither written nor parked; the cursor stays and the run is recorded as failed first. */
+/** Throws when what was fetched could be neither written nor parked; the cursor stays and the run is recorded as deferred first. */
 export async function collect(collector: Collector, tools: CollectTools, request: CollectRequest): Promise<CollectResult> {
   const { clock, log, settings } = tools
   const { deadlineAtMs, signal, dryRun = false } = request
@@ -61,9 +72,13 @@ export async function collect(collector: Collector, tools: CollectTools, request
   if (claimed.verdict !== 'run') return { kind: 'skipped', why: claimed.verdict, untilMs: claimed.untilMs }
   const cursor = (claimed.cursor ?? {}) as Cursor
 
-  const run = { collector: collector.name, runId, deadlineAtMs, signal }
+  const tally = newTally()
+  const { breaker, batching, parking } = settings.collectors[collector.name]
+  // whoever does not park has no replayer that would probe for it
+  const switches = { tally, ignoreCircuit: !breaker, mayProbe: !parking }
+  const run = { ...switches, collector: collector.name, runId, deadlineAtMs, signal, parking }
   const keep = async (batch: Batch) => writeOrPark(await withGapsJudged(batch, tools), tools, { ...run, table: collector.table })
-  const writer = createPageWriter({ cursor, rules: settings.batch, clock, keep: dryRun ? undefined : keep })
+  const writer = createPageWriter({ cursor, rules: batching ? settings.batch : eachPageAtOnce, clock, keep: dryRun ? undefined : keep })
   const failures: FetchFailure[] = []
   const drift = new Set<string>()
   let apiCalls = 0
@@ -76,18 +91,19 @@ export async function collect(collector: Collector, tools: CollectTools, request
     warn: log.warn,
     deadlineAtMs: deadlineAtMs - keptToWriteMs,
     gecko: { get: (path, query, options) => tools.gecko.get(path, query, { ...options, onCall: () => void apiCalls++ }) },
-    query: (statement: Statement) => tools.database.query(statement, { deadlineAtMs, ...(signal ? { signal } : {}) }),
+    query: (statement: Statement) =>
+      tools.database.query(statement, { ...switches, deadlineAtMs, repeat: 'idempotent', ...(signal ? { signal } : {}) }),
   }
 
   const end = async (outcome: RunOutcome, problem: string | null) => {
     if (dryRun) return
     const record: RunRow = { ...counts(), collector: collector.name, runId, startedAtMs, endedAtMs: clock.nowMs(), outcome, problem }
-    await finishRun(collector, tools, record, writer.cursor)
+    await finishRun(collector, tools, record, { cursor: writer.cursor, client: tally })
     await writeOrPark({ runs: [record] }, tools, run)
   }
 
   try {
-    for await (const item of collector.fetch(context)) {
+    for await (const item of everything(collector, context)) {
       if (isFailure(item)) {
         // also a request that the stop has cut off comes as a failure
         if (signal?.aborted) break
@@ -104,7 +120,7 @@ export async function collect(collector: Collector, tools: CollectTools, request
     await writer.flush()
   } catch (error) {
     // rows that found no place are the database's and the disk's trouble, not the source's: it is asked again at the next tick
-    await end(writer.isStranded ? 'deferred' : 'failed', messageOf(error)).catch((second: unknown) =>
+    await end('deferred', messageOf(error)).catch((second: unknown) =>
       log.error({ event: 'run.unrecorded', collector: collector.name, error: second }),
     )
     throw error
@@ -114,7 +130,16 @@ export async function collect(collector: Collector, tools: CollectTools, request
   const outcome = outcomeOf(failures, writer.counts.fetched)
   const problem = failures[0] ? `${failures[0].what}: ${messageOf(failures[0].error)}` : null
   await end(outcome, problem)
-  return { kind: 'ran', outcome, counts: counts(), problem }
+  return { kind: 'ran', outcome, counts: counts(), problem, client: tally }
+}
+
+/** What a collector throws is one failure more: the pages that it has brought are kept. */
+async function* everything(collector: Collector, context: FetchContext): AsyncIterable<Page | FetchFailure> {
+  try {
+    yield* collector.fetch(context)
+  } catch (error) {
+    yield { what: collector.name, error }
+  }
 }
 
 async function claimRun(collector: Collector, tools: CollectTools, run: CollectRequest & { runId: string }): Promise<ClaimResult> {
@@ -131,10 +156,22 @@ async function claimRun(collector: Collector, tools: CollectTools, run: CollectR
   }
 }
 
-async function finishRun(collector: Collector, tools: CollectTools, { runId, outcome, endedAtMs }: RunRow, cursor: Cursor): Promise<void> {
-  const ended = { runId, outcome, cursor, nowMs: endedAtMs }
+async function finishRun(
+  collector: Collector,
+  tools: CollectTools,
+  { runId, outcome, endedAtMs }: RunRow,
+  { cursor, client }: { cursor: Cursor; client: ClientCounts },
+): Promise<void> {
+  // over the stored one: a run whose claim's answer was lost has its lease, but knows only the streams that it moved
+  const ended = (data?: CollectorState) => ({
+    runId,
+    outcome,
+    nowMs: endedAtMs,
+    cursor: { ...(data?.cursor as Cursor | null), ...cursor },
+    client,
+  })
   try {
-    await updateItem(tools.state, stateKeys.collector(collector.name), (data?: CollectorState) => finish(data, ended), tools)
+    await updateItem(tools.state, stateKeys.collector(collector.name), (data?: CollectorState) => finish(data, ended(data)), tools)
   } catch (error) {
     tools.log.error({ event: 'cursor.unmoved', collector: collector.name, error })
   }
@@ -143,13 +180,19 @@ async function finishRun(collector: Collector, tools: CollectTools, { runId, out
 function outcomeOf(failures: readonly FetchFailure[], fetched: number): RunOutcome {
   if (failures.length === 0) return 'complete'
   if (fetched > 0) return 'partial'
-  const isNobodysFault = ({ error }: FetchFailure) => error === stopped || (error instanceof GeckoApiError && error.failure === 'not-sent')
+  const isNobodysFault = ({ error }: FetchFailure) =>
+    error === stopped || error instanceof DeadlineExceededError || (error instanceof GeckoApiError && error.failure === 'not-sent')
   return failures.every(isNobodysFault) ? 'deferred' : 'failed'
 }
 
-/** A gap that is seen while batches are parked may be filled by their replay. */
-async function withGapsJudged(batch: Batch, { parked }: CollectTools): Promise<Batch> {
-  if (batch.gaps.length === 0 || (await parked.depth()) === 0) return batch
+/** A gap that is seen while batches are parked, or may be, may be filled by their replay. */
+async function withGapsJudged(batch: Batch, { parked, log }: CollectTools): Promise<Batch> {
+  if (batch.gaps.length === 0) return batch
+  const waiting = await parked.depth().catch((error: unknown) => {
+    log.warn({ event: 'gaps.unjudged', taken_as: 'provisional', error })
+    return undefined
+  })
+  if (waiting === 0) return batch
   return { ...batch, gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })) }
 }
 

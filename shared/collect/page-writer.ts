@@ -9,11 +9,10 @@ import type { Outcome } from './write-or-park.ts'
 
 export type PageWriter = {
   add(page: Page): Promise<void>
-  /** Throws when the rows found no place: then neither counts nor cursor have moved, and `isStranded` is true. */
+  /** Throws when the rows found no place: then neither counts nor cursor have moved. */
   flush(): Promise<void>
   readonly counts: Readonly<Omit<RunCounts, 'apiCalls'>>
   readonly cursor: Cursor
-  readonly isStranded: boolean
 }
 
 type Waiting = { readonly pages: readonly Page[]; readonly rows: number; readonly sinceMs: number }
@@ -30,21 +29,19 @@ export function createPageWriter(options: {
   const counts = { fetched: 0, inserted: 0, updated: 0, unchanged: 0, rejected: 0, parked: 0 }
   let cursor = options.cursor
   let waiting = nothing
-  let isStranded = false
 
   async function flush(): Promise<void> {
     const { pages, rows } = waiting
     waiting = nothing
     if (rows > 0 && keep) {
-      isStranded = true
       const outcome = await keep(mergeBatches(pages.map((page) => page.rows)))
-      isStranded = false
       const own = pages.reduce((sum, page) => sum + page.fetched - page.rejected, 0)
       if (outcome.kind === 'parked') counts.parked += own
       else {
         counts.inserted += outcome.inserted
         counts.updated += outcome.updated
-        counts.unchanged += own - outcome.inserted - outcome.updated
+        counts.rejected += outcome.quarantined
+        counts.unchanged += own - outcome.inserted - outcome.updated - outcome.quarantined
       }
     }
     cursor = Object.assign({}, cursor, ...pages.map((page) => page.cursor))
@@ -55,9 +52,6 @@ export function createPageWriter(options: {
     flush,
     get cursor() {
       return cursor
-    },
-    get isStranded() {
-      return isStranded
     },
     async add(page) {
       counts.fetched += page.fetched

@@ -1,7 +1,7 @@
 // How collectors go over their parts (networks, DEXes, pools): one part's trouble never costs the others,
-// except where asking on is pointless or harmful, because the API refuses this caller as a whole.
+// except where asking on is pointless or harmful, because the API refuses this caller as a whole, or the time is up.
 
-import { GeckoApiError } from '../errors.ts'
+import { DeadlineExceededError, GeckoApiError } from '../errors.ts'
 import type { FetchFailure, Page } from './collector.ts'
 
 /** Runs `fetch` over the parts in order; a part that fails is reported, and the next one is fetched. */
@@ -20,6 +20,7 @@ export async function* eachPart<Part>(
   }
 }
 
-/** Rate limit, blocked address, bad key, open breaker or spent budget: the next call would get the same. */
+/** Rate limit, blocked address, bad key, open breaker, spent budget or no time left: the next call would get the same. */
 const refusesAll = (error: unknown) =>
-  error instanceof GeckoApiError && ['rate-limited', 'blocked', 'unauthorized', 'not-sent'].includes(error.failure)
+  error instanceof DeadlineExceededError ||
+  (error instanceof GeckoApiError && ['rate-limited', 'blocked', 'unauthorized', 'not-sent'].includes(error.failure))

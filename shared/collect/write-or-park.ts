@@ -2,82 +2,48 @@
 // or throws, and then the caller's cursor must not move. This is the only place that catches a failed write.
 
 import type { Clock } from '../clock.ts'
-import { daysOf, ensureDays, writeBatch, writtenRows, type Written } from '../db/statements.ts'
-import type { Rows, Statement } from '../db/database.ts'
-import type { ResilientDatabase } from '../db/resilient-database.ts'
-import { CircuitOpenError, DeadlineExceededError } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { Written } from '../db/statements.ts'
+import { CircuitOpenError, DeadlineExceededError, TooManyBadRowsError } from '../errors.ts'
 import type { Batch } from '../model.ts'
 import { classifyFailure } from '../resilience/classify-failure.ts'
 import { mergeBatches, rowCount } from './batch.ts'
 import type { ParkedWrites } from './parked-writes.ts'
+import { writeMerged, type CountedTable, type DatabaseTools, type MergedWrite } from './write-merged.ts'
 
-export type WriteTools = {
-  readonly database: ResilientDatabase
+export type WriteTools = DatabaseTools & {
   readonly parked: ParkedWrites
-  readonly partitions: Partitions
   readonly clock: Clock
-  readonly log: Log
 }
 
-/** The daily partitions that this process has seen: asking for them again would cost a statement in every write. */
-export type Partitions = { readonly seen: Set<string> }
-
-export type Outcome = ({ readonly kind: 'written' } & Written) | { readonly kind: 'parked'; readonly reason: string }
+/** `quarantined`: rows of the counted table that the database refused and that are kept apart. */
+export type Outcome =
+  ({ readonly kind: 'written'; readonly quarantined: number } & Written) | { readonly kind: 'parked'; readonly reason: string }
 
 export type WriteRun = {
   readonly collector: string
   readonly runId: string
   /** The table whose rows are counted. */
-  readonly table?: 'dexes' | 'pools' | 'trades'
+  readonly table?: CountedTable
   readonly deadlineAtMs: number
   readonly signal?: AbortSignal | undefined
-}
-
-/** Writes a merged batch in one transaction. Throws what the resilient client throws. */
-export async function write(
-  batch: Batch,
-  tools: Pick<WriteTools, 'database' | 'partitions'>,
-  options: {
-    deadlineAtMs: number
-    late: boolean
-    table?: 'dexes' | 'pools' | 'trades'
-    mayProbe?: boolean
-    signal?: AbortSignal | undefined
-  },
-): Promise<Written> {
-  const attempt = async () => {
-    const days = unseenDays(batch, tools.partitions)
-    const statements: Statement[] = [...days.statements, ...writeBatch(batch, { late: options.late })]
-    const answers: readonly Rows[] = await tools.database.transaction(statements, {
-      deadlineAtMs: options.deadlineAtMs,
-      mayProbe: options.mayProbe ?? false,
-      ...(options.signal ? { signal: options.signal } : {}),
-    })
-    for (const day of days.keys) tools.partitions.seen.add(day)
-    return options.table ? writtenRows(statements, answers, options.table) : { inserted: 0, updated: 0 }
-  }
-  try {
-    return await attempt()
-  } catch (error) {
-    if (classifyFailure(error).class !== 'missing-partition') throw error
-    // dropped since this process saw it: ask for it again
-    tools.partitions.seen.clear()
-    return attempt()
-  }
-}
+  /** False: what can't be written is thrown, and nothing is parked. Default true. */
+  readonly parking?: boolean
+} & Pick<MergedWrite, 'mayProbe' | 'ignoreCircuit' | 'tally'>
 
 /**
  * Writes the rows, or parks them with the class of the failure as the reason.
- * Throws when neither was possible: nothing was kept, and the source must be asked again.
+ * Throws when neither was possible, or parking is switched off: nothing was kept, and the source must be asked again.
  */
 export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: WriteRun): Promise<Outcome> {
   const batch = mergeBatches([rows])
   try {
     // at a stop there is no time to find out how the database is
     if (run.signal?.aborted) throw new DeadlineExceededError('the process is stopping')
-    return { kind: 'written', ...(await write(batch, tools, { ...run, late: false })) }
+    const seenAtMs = tools.clock.nowMs()
+    const { quarantined, ...written } = await writeMerged(batch, tools, { ...run, late: false, originOf: () => ({ ...run, seenAtMs }) })
+    return { kind: 'written', ...written, quarantined: quarantined.filter((row) => row.table === run.table).length }
   } catch (error) {
+    if (run.parking === false) throw error
     const reason = reasonOf(error)
     const parkedAtMs = tools.clock.nowMs()
     const provisional: Batch = { ...batch, gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })) }
@@ -90,6 +56,7 @@ export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: 
       reason,
       batch: provisional,
     })
+    if (error instanceof TooManyBadRowsError) tools.log.error({ event: 'batch.refused', collector: run.collector, error })
     // a record of a run says nothing new: its data's parking was told
     if (rowCount(batch) > batch.runs.length)
       tools.log.warn({ event: 'batch.parked', collector: run.collector, rows: rowCount(batch), reason })
@@ -100,17 +67,5 @@ export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: 
 function reasonOf(error: unknown): string {
   if (error instanceof CircuitOpenError) return 'circuit-open'
   if (error instanceof DeadlineExceededError) return error.cause === undefined ? 'deadline' : classifyFailure(error.cause).class
-  return classifyFailure(error).class
-}
-
-function unseenDays(batch: Batch, partitions: Partitions): { statements: readonly Statement[]; keys: readonly string[] } {
-  const days = daysOf(batch)
-  const found = (['trades', 'pool_snapshots'] as const).map((table) => ({
-    table,
-    unseen: days[table].filter((day) => !partitions.seen.has(`${table} ${day}`)),
-  }))
-  return {
-    statements: found.filter((f) => f.unseen.length > 0).map((f) => ensureDays(f.table, f.unseen)),
-    keys: found.flatMap((f) => f.unseen.map((day) => `${f.table} ${day}`)),
-  }
+  return classifyFailure(error instanceof TooManyBadRowsError ? error.cause : error).class
 }

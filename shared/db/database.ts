@@ -21,12 +21,24 @@ export type AttemptLimits = {
   readonly statementForMs: number
 }
 
+/** How one attempt is made. */
+export type AttemptOptions = AttemptLimits & {
+  /**
+   * For statements that must not be applied twice: COMMIT leaves only behind a good answer to every statement, and these only behind a good
+   * BEGIN. Three round trips instead of one, and only a lost COMMIT is an unknown outcome. Neon's one request is that already: its proxy runs
+   * the transaction step by step.
+   */
+  readonly holdCommit?: boolean
+}
+
 /** Since the start of the process. */
 export type ConnectionCounters = {
   /** Connections made. */
   readonly connected: number
   /** Connections closed after a failure, for their age, or because they might have been dropped unseen. */
   readonly discarded: number
+  /** Of those, and of the idle ones that ended by themselves, all but the ones closed for their age or idleness: what failures cost. */
+  readonly lost: number
   /** Times that every connection was condemned at once: the server is read-only or shuts down. */
   readonly poolResets: number
 }
@@ -36,9 +48,9 @@ export interface Database {
   /** Absent where there are no connections (Neon over HTTPS). */
   readonly connections?: () => ConnectionCounters
   /** One statement in a transaction of its own. Throws DatabaseError. */
-  query(statement: Statement, limits: AttemptLimits): Promise<Rows>
+  query(statement: Statement, options: AttemptOptions): Promise<Rows>
   /** All or nothing, in one round trip. Answers one list of rows for each statement, in order. Throws DatabaseError. */
-  transaction(statements: readonly Statement[], limits: AttemptLimits): Promise<readonly Rows[]>
+  transaction(statements: readonly Statement[], options: AttemptOptions): Promise<readonly Rows[]>
   /** Closes every connection. Idempotent, never throws. */
   end(): Promise<void>
 }

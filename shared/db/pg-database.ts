@@ -2,6 +2,11 @@
 //
 //   checkout -> send all -> all answers (or one timer destroys the socket) -> judge -> keep or discard -> rows, or the first failure
 //
+// With holdCommit in three steps, each behind the good answers of the one before: begin and settings, the statements, COMMIT (or ROLLBACK).
+//
+// A connection that was idle for a moment is asked for a sign of life before it is used: while a container is frozen no FIN is read, and the first
+// statement of an invocation would meet a dead socket, with an unknown outcome. One that was idle for long is replaced unasked.
+//
 // A connection is kept only behind a fulfilled COMMIT with status I: the status is the server's last answer, and a connection that died
 // unanswered still says I. Discarded on: any failure without SQLSTATE, 57P0x, 08xxx, FATAL. 25006 and 57P01 condemn every connection of the
 // pool (by generation): after a failover they all lead to the old host, and a new one resolves the name again.
@@ -12,7 +17,8 @@ import type { ConnectionOptions } from 'node:tls'
 import { Client, Pool, type PoolClient, type QueryConfig } from 'pg'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
-import { DatabaseError, type AttemptLimits, type Database, type Rows, type Statement } from './database.ts'
+import { arrayLiteral } from './array-literal.ts'
+import { DatabaseError, type AttemptLimits, type AttemptOptions, type Database, type Rows, type Statement } from './database.ts'
 import { failureOf, isFatal, judgePipeline, ownErrno, type Answer } from './pg-failure.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
 import { assertSendable } from './sendable.ts'
@@ -29,6 +35,8 @@ export type PgDatabaseOptions = {
   readonly wakeForMs: number
   /** A connection unused for longer, by wall time, is replaced: while a container is frozen no timer runs and no FIN is read. */
   readonly idleForMs: number
+  /** A connection unused for longer is asked for a sign of life first: one round trip. Default 500. */
+  readonly validateAfterMs?: number
   /** A connection is replaced at this age. */
   readonly lifetimeMs: number
   readonly clock: Clock
@@ -39,6 +47,9 @@ export type PgDatabaseOptions = {
 
 /** Below the 5 min after which Neon suspends by default. */
 const longIdleMs = 240_000
+
+/** A sign of life takes one round trip: without an answer in this time a new connection is the better bet. */
+const validateForMs = 1_000
 
 /** How long end() waits for transactions in flight before it destroys their sockets. */
 const endForMs = 2_000
@@ -60,15 +71,16 @@ const settingsText = `select set_config('lock_timeout', $1, true), set_config('s
 
 /** Opens no connection. @throws ConfigError when the URL is wrong */
 export function createPgDatabase(options: PgDatabaseOptions): Database {
-  const { schema, poolMax, connectForMs, wakeForMs, idleForMs, lifetimeMs, clock, log } = options
+  const { schema, poolMax, connectForMs, wakeForMs, idleForMs, lifetimeMs, validateAfterMs = 500, clock, log } = options
   const { applicationName, ...address } = parsePostgresUrl(options.url)
   const searchPath = `"${schema.replaceAll('"', '""')}"`
 
   const live = new Set<TokayClient>()
   const waiting = new Set<(why: DatabaseError) => void>()
-  const counters = { connected: 0, discarded: 0, poolResets: 0 }
+  const counters = { connected: 0, discarded: 0, lost: 0, poolResets: 0 }
   let inUse = 0
   let generation = 0
+  let suspicions = 0
   let heardAtMs: number | undefined
   let wakingUntilMs: number | undefined
   let ending: Promise<void> | undefined
@@ -77,6 +89,9 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     readonly generation = generation
     readonly bornAtMs = clock.nowMs()
     usedAtMs = clock.nowMs()
+    /** How many suspicions there were when it last worked. */
+    clearedOf = suspicions
+    isDiscarded = false
     constructor() {
       super({
         ...address,
@@ -97,15 +112,23 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
   }
 
   const pool = new Pool({ max: poolMax, idleTimeoutMillis: idleForMs, allowExitOnIdle: true, Client: TokayClient })
-  pool.on('connect', () => {
+  pool.on('connect', (client) => {
     counters.connected++
-    heard()
+    worked(client as TokayClient & PoolClient)
   })
-  // An idle connection that was lost: the pool has dropped it already, and nobody was waiting for it.
-  pool.on('error', (error) => {
+  // An idle connection that was lost: the pool has dropped it already, and nobody was waiting for it. One that was discarded may say so, too.
+  pool.on('error', (error, client) => {
+    if ((client as TokayClient & PoolClient).isDiscarded) return
     counters.discarded++
+    counters.lost++
     log.info({ event: 'database.idle-connection-lost', code: (error as Error & { code?: string }).code })
   })
+
+  function worked(client: TokayClient): void {
+    client.usedAtMs = clock.nowMs()
+    client.clearedOf = suspicions
+    heard()
+  }
 
   function heard(): void {
     heardAtMs = clock.nowMs()
@@ -128,17 +151,44 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     log.warn({ event: 'database.pool-condemned', sqlState })
   }
 
-  function isStale(client: TokayClient): boolean {
+  /** Too old, or idle for too long. */
+  function isOutdated(client: TokayClient): boolean {
     const nowMs = clock.nowMs()
-    return client.generation !== generation || nowMs - client.usedAtMs > idleForMs || nowMs - client.bornAtMs > lifetimeMs
+    return nowMs - client.usedAtMs > idleForMs || nowMs - client.bornAtMs > lifetimeMs
   }
 
-  async function checkout(withinMs: number): Promise<TokayClient & PoolClient> {
+  /** What has struck another one may have struck it. */
+  const isSuspect = (client: TokayClient) => client.generation !== generation || client.clearedOf !== suspicions
+
+  async function checkout(attemptForMs: number): Promise<TokayClient & PoolClient> {
+    const startedMs = performance.now()
+    const within = (forMs: number) => Math.max(1, Math.ceil(Math.min(forMs, attemptForMs - (performance.now() - startedMs))))
     for (;;) {
-      const client = await connectWithin(withinMs)
+      const client = await connectWithin(within(connectBudgetMs()))
       inUse++
-      if (!isStale(client) && client.getTransactionStatus() === 'I') return client
-      checkIn(client, false)
+      if (isSuspect(client) || client.getTransactionStatus() !== 'I') checkIn(client, 'lost')
+      else if (isOutdated(client)) checkIn(client, 'outdated')
+      else if (clock.nowMs() - client.usedAtMs <= validateAfterMs || (await isAlive(client, within(validateForMs)))) return client
+      else {
+        // whatever has cut this one off may have done it to all that were idle: no other is waited for
+        suspicions++
+        log.info({ event: 'database.idle-connection-lost', foundAt: 'checkout' })
+        checkIn(client, 'lost')
+      }
+    }
+  }
+
+  /** Nothing has been sent yet, so its failure is nobody's: the next connection is tried. */
+  async function isAlive(client: TokayClient, withinMs: number): Promise<boolean> {
+    const timer = setTimeout(() => socketOf(client).destroy(), withinMs)
+    try {
+      await client.query('select 1')
+      heard()
+      return client.getTransactionStatus() === 'I'
+    } catch {
+      return false
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -174,21 +224,26 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     )
   }
 
-  function checkIn(client: TokayClient & PoolClient, keep: boolean): void {
+  function checkIn(client: TokayClient & PoolClient, as: 'kept' | 'outdated' | 'lost'): void {
     inUse--
-    client.usedAtMs = clock.nowMs()
-    if (keep && !isStale(client)) return client.release()
+    if (as === 'kept') {
+      worked(client)
+      // condemned, or come of age, while it was in use
+      if (client.generation === generation && !isOutdated(client)) return client.release()
+    }
+    client.isDiscarded = true
     counters.discarded++
+    if (as === 'lost' || client.generation !== generation) counters.lost++
     client.release(true)
     // release() says goodbye and waits for the other side's FIN: a half-open socket would hold the process for minutes
     socketOf(client).destroySoon()
   }
 
-  async function transaction(statements: readonly Statement[], limits: AttemptLimits): Promise<readonly Rows[]> {
+  async function transaction(statements: readonly Statement[], limits: AttemptOptions): Promise<readonly Rows[]> {
     statements.forEach(assertSendable)
     const startedMs = performance.now()
     const attemptForMs = Math.ceil(limits.attemptForMs)
-    const client = await checkout(Math.min(attemptForMs, connectBudgetMs()))
+    const client = await checkout(attemptForMs)
     let keep = false
     let expired = false
     const leftMs = attemptForMs - (performance.now() - startedMs)
@@ -200,9 +255,8 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     try {
       const names = ['begin', 'settings', ...statements.map((statement) => statement.name), 'commit']
       const settings = { text: settingsText, values: [...settingsOf(limits), searchPath] }
-      // allSettled marks every promise as handled, and waits until the connection is quiet
-      const answers = (await Promise.allSettled(send(client, [settings, ...statements]))) as Answer[]
-      const verdict = judgePipeline(names, answers, expired ? attemptForMs : undefined)
+      const { answers, commitSent } = await (limits.holdCommit ? inSteps : atOnce)(client, settings, statements)
+      const verdict = judgePipeline(names, answers, { ...(expired ? { expiredAfterMs: attemptForMs } : {}), commitSent })
       if (answers.some((answer) => answer.status === 'fulfilled')) heard()
       keep = verdict.quiet && !expired && client.getTransactionStatus() === 'I'
       if (verdict.kind === 'committed') return verdict.rows
@@ -211,7 +265,7 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
       throw verdict.error
     } finally {
       clearTimeout(timer)
-      checkIn(client, keep)
+      checkIn(client, keep ? 'kept' : 'lost')
     }
   }
 
@@ -237,21 +291,39 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
   }
 }
 
-/** Begin, the statements, commit: corked, so that the whole pipeline is one write. The promises must be awaited in the same tick. */
-function send(client: Client, statements: readonly { readonly text: string; readonly values: readonly unknown[] }[]): Promise<unknown>[] {
-  const { stream } = client.connection
-  stream.cork()
-  try {
-    return [
-      client.query('begin'),
-      // the extended protocol, also without values: it refuses a second statement in the text
-      ...statements.map(({ text, values }) => client.query({ text, values: [...values], queryMode: 'extended' } as QueryConfig)),
-      client.query('commit'),
-    ]
-  } finally {
-    stream.uncork()
-  }
+type Sendable = { readonly text: string; readonly values?: readonly unknown[] }
+type Answered = { readonly answers: readonly Answer[]; readonly commitSent: boolean }
+
+/**
+ * Not corked: each leaves as soon as it is encoded, so the server works on one while the next is made. allSettled marks every promise as handled,
+ * and waits until the connection is quiet.
+ */
+async function send(client: Client, statements: readonly Sendable[]): Promise<readonly Answer[]> {
+  const sent = statements.map(({ text, values }) =>
+    // the extended protocol, also without values: it refuses a second statement in the text
+    values === undefined ? client.query(text) : client.query({ text, values: values.map(encoded), queryMode: 'extended' } as QueryConfig),
+  )
+  return (await Promise.allSettled(sent)) as Answer[]
 }
+
+const [begin, commit, rollback]: readonly [Sendable, Sendable, Sendable] = [{ text: 'begin' }, { text: 'commit' }, { text: 'rollback' }]
+
+async function atOnce(client: Client, settings: Sendable, statements: readonly Sendable[]): Promise<Answered> {
+  return { answers: await send(client, [begin, settings, ...statements, commit]), commitSent: true }
+}
+
+/** A BEGIN that fails alone would let the statements behind it commit one by one: they wait for its answer as COMMIT does for theirs. */
+async function inSteps(client: Client, settings: Sendable, statements: readonly Sendable[]): Promise<Answered> {
+  const answers: Answer[] = []
+  for (const step of [[begin, settings], statements, [commit]]) {
+    const hasFailed = answers.some((answer) => answer.status === 'rejected')
+    if (hasFailed) return { answers: [...answers, ...(await send(client, [rollback]))], commitSent: false }
+    answers.push(...(await send(client, step)))
+  }
+  return { answers, commitSent: true }
+}
+
+const encoded = (value: unknown) => (Array.isArray(value) ? arrayLiteral(value) : value)
 
 /** Milliseconds as text. 0 would switch a timeout off. */
 function settingsOf(limits: AttemptLimits): string[] {

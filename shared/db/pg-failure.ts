@@ -32,10 +32,15 @@ export type Verdict =
 
 /**
  * Judges all answers of `begin, settings, …statements, commit`. The first failure is the one to report: those behind it are its echoes (25P02).
- * @param names of every statement sent, in order
- * @param expiredAfterMs set when our own timer destroyed the connection
+ * @param names of every statement, in order
+ * @param sent.expiredAfterMs set when our own timer destroyed the connection
+ * @param sent.commitSent false: a step before COMMIT has failed, the rest was not sent, and the last answer is ROLLBACK's
  */
-export function judgePipeline(names: readonly string[], answers: readonly Answer[], expiredAfterMs?: number): Verdict {
+export function judgePipeline(
+  names: readonly string[],
+  answers: readonly Answer[],
+  { expiredAfterMs, commitSent = true }: { expiredAfterMs?: number; commitSent?: boolean } = {},
+): Verdict {
   const bad = answers.findIndex((answer) => answer.status === 'rejected')
   const commit = answers.at(-1)
   const quiet = commit?.status === 'fulfilled'
@@ -64,10 +69,10 @@ export function judgePipeline(names: readonly string[], answers: readonly Answer
     })
     return { kind: 'failed', error, quiet }
   }
-  const failure = failureOf(statement, cause, appliedAfter(bad, reasons))
+  const failure = failureOf(statement, cause, commitSent ? appliedAfter(bad, reasons) : 'refused')
   if (expiredAfterMs === undefined || failure.sqlState !== undefined) return { kind: 'failed', error: failure, quiet }
   const error = new DatabaseError(
-    `${statement}: no answer within ${expiredAfterMs} ms; the connection was closed, it may have been applied`,
+    `${statement}: no answer within ${expiredAfterMs} ms; the connection was closed, ${failure.applied === 'unknown' ? 'it may have been applied' : 'it was not applied'}`,
     {
       statement,
       applied: failure.applied,

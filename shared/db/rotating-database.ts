@@ -1,10 +1,12 @@
 // A database whose URL is a secret that may change: read when first needed, and again once the server has refused its password.
 // A secret that can't be read is a database that can't be reached: the collectors go on and park, and the health check says why.
 
-import { DatabaseError, type Database } from './database.ts'
+import { DatabaseError, type ConnectionCounters, type Database } from './database.ts'
 
 /** 28P01 invalid_password, 28000 invalid_authorization_specification: nothing of the attempt was run. */
 const passwordRefused = new Set(['28P01', '28000'])
+
+const none: ConnectionCounters = { connected: 0, discarded: 0, lost: 0, poolResets: 0 }
 
 type Opened = { readonly url: string; readonly database: Database }
 
@@ -16,6 +18,7 @@ export function createRotatingDatabase(options: {
 }): Database {
   const { secret, open } = options
   let opened: Opened | undefined
+  let ofEarlier = none
 
   async function current(): Promise<Opened> {
     try {
@@ -23,7 +26,10 @@ export function createRotatingDatabase(options: {
       if (opened?.url === url) return opened
       const before = opened
       opened = { url, database: open(url) }
-      await before?.database.end()
+      if (before) {
+        await before.database.end()
+        ofEarlier = sum(ofEarlier, before.database.connections?.())
+      }
       return opened
     } catch (cause) {
       // the next attempt asks for a corrected one
@@ -48,6 +54,8 @@ export function createRotatingDatabase(options: {
 
   return {
     driver: options.driver,
+    // Neon has none
+    ...(options.driver === 'pg' ? { connections: () => sum(ofEarlier, opened?.database.connections?.()) } : {}),
     query: (statement, limits) => run((database) => database.query(statement, limits)),
     transaction: (statements, limits) => run((database) => database.transaction(statements, limits)),
     async end() {
@@ -55,3 +63,10 @@ export function createRotatingDatabase(options: {
     },
   }
 }
+
+const sum = (a: ConnectionCounters, b = none): ConnectionCounters => ({
+  connected: a.connected + b.connected,
+  discarded: a.discarded + b.discarded,
+  lost: a.lost + b.lost,
+  poolResets: a.poolResets + b.poolResets,
+})

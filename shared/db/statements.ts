@@ -19,11 +19,12 @@ function unnest<R>(columns: Columns<R>): string {
   return `unnest(${types.join(', ')}) as n(${Object.keys(columns).join(', ')})`
 }
 
-function inChunks<R>(name: string, text: string, columns: Columns<R>, rows: readonly R[]): Statement[] {
+/** `beside`: values of each statement behind its columns. */
+function inChunks<R>(name: string, text: string, columns: Columns<R>, rows: readonly R[], ...beside: SqlScalar[]): Statement[] {
   const statements: Statement[] = []
   for (let from = 0; from < rows.length; from += maxStatementRows) {
     const chunk = rows.slice(from, from + maxStatementRows)
-    statements.push({ name, text, values: Object.values(columns).map(([, value]) => chunk.map(value)) })
+    statements.push({ name, text, values: [...Object.values(columns).map(([, value]) => chunk.map(value)), ...beside] })
   }
   return statements
 }
@@ -91,11 +92,15 @@ type NamedPool = {
   readonly shown: PoolRow | undefined
 }
 
-const poolColumns: Columns<NamedPool> = {
+const tradedPoolColumns: Columns<NamedPool> = {
   network: ['text', (r) => r.network],
   address: ['text', (r) => r.address],
   source: ['text', (r) => r.source],
   seen_at: ['timestamptz', (r) => iso(r.seenAtMs)],
+}
+
+const poolColumns: Columns<NamedPool> = {
+  ...tradedPoolColumns,
   // older than any real observation
   observed_at: ['timestamptz', (r) => (r.shown ? iso(r.shown.observedAtMs) : '-infinity')],
   dex: ['text', (r) => r.shown?.dex ?? null],
@@ -160,6 +165,22 @@ select count(*) filter (where inserted)::int as inserted, count(*) filter (where
 const upsertLivePools = upsertPools(false)
 const upsertLatePools = upsertPools(true)
 
+/**
+ * For a batch that has no answer about pools: what upsert_pools would do with those that its trades name, at a third of the cost.
+ * Idempotent by (network, address).
+ */
+const ensureTradedPools = `
+insert into pools (network, address, first_seen_at, first_seen_via, observed_at)
+select n.network, n.address, n.seen_at, n.source, '-infinity'
+from ${unnest(tradedPoolColumns)}
+left join pools o using (network, address)
+where o.pool_sk is null
+order by n.network collate "C", n.address collate "C"
+on conflict do nothing`
+
+/** Looked up one by one: in a join, a large batch would read every pool there is. Null, and thereby refused, where there is none. */
+const poolSk = '(select p.pool_sk from pools p where p.network = n.network and p.address = n.address)'
+
 const snapshotColumns: Columns<PoolRow> = {
   network: ['text', (r) => r.network],
   address: ['text', (r) => r.address],
@@ -195,40 +216,45 @@ const snapshotValues = Object.keys(snapshotColumns).filter((c) => c !== 'network
  */
 const insertSnapshots = `
 insert into pool_snapshots (pool_sk, ${snapshotValues.join(', ')})
-select p.pool_sk, ${snapshotValues.map((c) => `n.${c}`).join(', ')}
+select ${poolSk}, ${snapshotValues.map((c) => `n.${c}`).join(', ')}
 from ${unnest(snapshotColumns)}
-join pools p using (network, address)
 order by n.network collate "C", n.address collate "C", n.observed_at, n.source
 on conflict do nothing`
 
-const tradeColumns: Columns<TradeRow> = {
-  network: ['text', (r) => r.network],
-  address: ['text', (r) => r.pool],
-  trade_key: ['uuid', (r) => r.key],
-  block_at: ['timestamptz', (r) => iso(r.blockAtMs)],
-  block_number: ['bigint', (r) => r.blockNumber],
-  tx_hash: ['text', (r) => r.txHash],
-  maker: ['text', (r) => r.maker],
-  kind: ['text', (r) => r.kind],
-  from_token: ['text', (r) => r.fromToken],
-  to_token: ['text', (r) => r.toToken],
-  from_amount: ['numeric', (r) => r.fromAmount],
-  to_amount: ['numeric', (r) => r.toAmount],
-  price_from_usd: ['numeric', (r) => r.priceFromUsd],
-  price_to_usd: ['numeric', (r) => r.priceToUsd],
-  base_price_usd: ['numeric', (r) => r.basePriceUsd],
-  volume_usd: ['numeric', (r) => r.volumeUsd],
+/** A trade, and which of the pools beside the columns it is of, from 1. */
+type NumberedTrade = { readonly trade: TradeRow; readonly poolNo: number }
+
+const tradeColumns: Columns<NumberedTrade> = {
+  pool_no: ['int', (r) => r.poolNo],
+  block_at: ['timestamptz', ({ trade }) => iso(trade.blockAtMs)],
+  trade_key: ['uuid', ({ trade }) => trade.key],
+  block_number: ['bigint', ({ trade }) => trade.blockNumber],
+  tx_hash: ['text', ({ trade }) => trade.txHash],
+  maker: ['text', ({ trade }) => trade.maker],
+  kind: ['text', ({ trade }) => trade.kind],
+  from_token: ['text', ({ trade }) => trade.fromToken],
+  to_token: ['text', ({ trade }) => trade.toToken],
+  from_amount: ['numeric', ({ trade }) => trade.fromAmount],
+  to_amount: ['numeric', ({ trade }) => trade.toAmount],
+  price_from_usd: ['numeric', ({ trade }) => trade.priceFromUsd],
+  price_to_usd: ['numeric', ({ trade }) => trade.priceToUsd],
+  base_price_usd: ['numeric', ({ trade }) => trade.basePriceUsd],
+  volume_usd: ['numeric', ({ trade }) => trade.volumeUsd],
 }
 
-const tradeValues = Object.keys(tradeColumns).filter((c) => c !== 'network' && c !== 'address')
+const tradeValues = Object.keys(tradeColumns).filter((c) => c !== 'pool_no')
+
+/** Behind the columns: the pools of the batch's trades as JSON. Trades are many and their pools few, so each is sent and looked up once. */
+const tradedPoolNumbers = `
+    (select array_agg(${poolSk} order by n.no)
+     from json_to_recordset($${Object.keys(tradeColumns).length + 1}) as n(no int, network text, address text)) as pools(sk)`
 
 /** Idempotent by (block_at, trade_key): a trade never changes. */
 const insertTrades = `
 with w as (
   insert into trades (pool_sk, ${tradeValues.join(', ')})
-  select p.pool_sk, ${tradeValues.map((c) => `n.${c}`).join(', ')}
-  from ${unnest(tradeColumns)}
-  join pools p using (network, address)
+  select pools.sk[n.pool_no], ${tradeValues.map((c) => `n.${c}`).join(', ')}
+  from ${unnest(tradeColumns)}, ${tradedPoolNumbers}
   order by n.block_at, n.trade_key
   on conflict do nothing
   returning 1
@@ -282,21 +308,36 @@ export const ensureDays = (table: 'trades' | 'pool_snapshots', days: readonly st
   values: [table, [...days]],
 })
 
+/** Sorts as mergeBatches does. */
+const poolKey = (network: string, address: string) => `${network}\0${address}`
+
 /**
- * Every pool of a batch once: its newest observation, or that its trades name it. One statement takes them all, because two would lock the rows
- * of one table in two runs, and writers would meet in a ring. Observations of a pool ascend by time, so the last one stays.
+ * Every pool of a batch once: its newest observation, or that its trades name it. One run of statements takes them all: two would lock the rows
+ * of one table twice from the start, and two writers can meet in a ring there (seen: 40P01). Observations of a pool ascend by time, so the last one stays.
  */
 function namedPools({ pools, trades }: Batch): readonly NamedPool[] {
   const named = new Map<string, NamedPool>()
   for (const shown of pools) {
     const { network, address, source, observedAtMs: seenAtMs } = shown
-    named.set(`${network}\0${address}`, { network, address, source, seenAtMs, shown })
+    named.set(poolKey(network, address), { network, address, source, seenAtMs, shown })
   }
   for (const { network, pool: address, fetchedAtMs: seenAtMs } of trades) {
-    const key = `${network}\0${address}`
+    const key = poolKey(network, address)
     if (!named.has(key)) named.set(key, { network, address, source: 'trades', seenAtMs, shown: undefined })
   }
   return [...named].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, pool]) => pool)
+}
+
+function tradeStatements(trades: readonly TradeRow[]): Statement[] {
+  const pools = new Map<string, { no: number; network: string; address: string }>()
+  const numbered = trades.map((trade) => {
+    const { network, pool: address } = trade
+    const key = poolKey(network, address)
+    const pool = pools.get(key) ?? { no: pools.size + 1, network, address }
+    pools.set(key, pool)
+    return { trade, poolNo: pool.no }
+  })
+  return inChunks('insert_trades', insertTrades, tradeColumns, numbered, JSON.stringify([...pools.values()]))
 }
 
 /** Days of a batch's partitioned rows, by table. */
@@ -310,12 +351,15 @@ export function daysOf(batch: Batch): { trades: readonly string[]; pool_snapshot
  * `late` is for replays: a parked observation must not replace what a newer look has confirmed.
  */
 export function writeBatch(batch: Batch, options: { late: boolean }): readonly Statement[] {
+  const pools = namedPools(batch)
   return [
     ...inChunks('upsert_dexes', upsertDexes, dexColumns, batch.dexes),
     ...inChunks('upsert_tokens', upsertTokens, tokenColumns, batch.tokens),
-    ...inChunks('upsert_pools', options.late ? upsertLatePools : upsertLivePools, poolColumns, namedPools(batch)),
+    ...(batch.pools.length === 0
+      ? inChunks('ensure_traded_pools', ensureTradedPools, tradedPoolColumns, pools)
+      : inChunks('upsert_pools', options.late ? upsertLatePools : upsertLivePools, poolColumns, pools)),
     ...inChunks('insert_snapshots', insertSnapshots, snapshotColumns, batch.pools),
-    ...inChunks('insert_trades', insertTrades, tradeColumns, batch.trades),
+    ...tradeStatements(batch.trades),
     ...inChunks('insert_gaps', insertGaps, gapColumns, batch.gaps),
     ...inChunks('insert_runs', insertRuns, runColumns, batch.runs),
   ]

@@ -99,6 +99,11 @@ export function admit(
   }
 }
 
+/** A success changes nothing here: the circuit is closed and has nothing to forget. */
+export function isUntroubled(stored: BreakerState | undefined): boolean {
+  return stored === undefined || (stored.state === 'closed' && stored.failedAtMs.length === 0)
+}
+
 /** What the caller saw. `reason` is kept and shown while the circuit is open, such as the failure's class. */
 export type Seen = {
   readonly admission: Admission
@@ -175,6 +180,13 @@ function open(
     data: { state: 'open', ...episode, retryAtMs: nowMs + openForMs, token: null, reason: reason ?? null },
     result: { kind, epoch: episode.epoch, openForMs, reason: reason ?? null },
   }
+}
+
+/** An operator's word, or undefined to take it back. The state goes on underneath as it was, and rules again when the word has ended. */
+export function setOverride(stored: BreakerState | undefined, override: Override | undefined): Decision<BreakerState, BreakerState> {
+  const { override: _before, ...state } = stored ?? closedAtFirst
+  const data: BreakerState = override ? { ...state, override } : state
+  return { data, result: data }
 }
 
 /**

@@ -19,7 +19,7 @@ export type FailurePolicy = {
   readonly alert: boolean
 }
 
-const policies = {
+export const failurePolicies = {
   /** The way to the server: refused, reset, name not found, hung up. */
   connection: { retry: 'transient', counts: 'database', signOfLife: false, keeps: 'park', alert: false },
   /** Sent and not answered in time: a black hole, a stopped server, an overloaded one. */
@@ -44,6 +44,8 @@ const policies = {
   contention: { retry: 'contention', counts: 'stream', signOfLife: true, keeps: 'park', alert: false },
   /** lock_timeout. */
   'lock-timeout': { retry: 'lock', counts: 'stream', signOfLife: true, keeps: 'park', alert: false },
+  /** This batch's own earlier attempt still runs and holds its entry in the ledger: no contention, it ends by itself. */
+  'earlier-attempt': { retry: 'contention', counts: 'none', signOfLife: true, keeps: 'park', alert: false },
   /** Somebody cancelled the statement. */
   cancelled: { retry: 'once', counts: 'none', signOfLife: true, keeps: 'park', alert: false },
   /** The session or an object was not in the state that the statement needs; a new connection has what this one lacked. */
@@ -68,7 +70,7 @@ const policies = {
   unknown: { retry: 'once', counts: 'database', signOfLife: false, keeps: 'park', alert: true },
 } as const satisfies Record<string, FailurePolicy>
 
-export type FailureClass = keyof typeof policies
+export type FailureClass = keyof typeof failurePolicies
 
 export type Failure = FailurePolicy & {
   readonly class: FailureClass
@@ -76,7 +78,7 @@ export type Failure = FailurePolicy & {
   readonly applied: Applied
 }
 
-type Rule = {
+export type FailureRule = {
   readonly class: FailureClass
   /** Whole SQLSTATEs, or prefixes of two characters. */
   readonly sqlStates?: readonly string[]
@@ -88,8 +90,8 @@ type Rule = {
   readonly message?: RegExp
 }
 
-/** The first rule that matches decides. Whole codes and messages stand before the prefixes that would take them, too. */
-const rules: readonly Rule[] = [
+/** The first rule that matches decides. Rules with a condition beside the code stand first, then whole codes, then prefixes. */
+export const failureRules: readonly FailureRule[] = [
   // one code, several meanings
   // before any of the caller's statements: what is wrong is a setting or the URL's options, and no row
   { class: 'config', sqlStates: ['22', '42704'], statement: /^(?:connect|settings)$/ },
@@ -102,7 +104,7 @@ const rules: readonly Rule[] = [
   { class: 'connection', sqlStates: ['08P01'], message: /connection was terminated|server conn(?:ection)? crashed|server closed/i },
 
   // whole codes
-  { class: 'connection', sqlStates: ['40003', '08007'] },
+  { class: 'connection', sqlStates: ['40003'] },
   { class: 'bug', sqlStates: ['08P01'] },
   { class: 'read-only', sqlStates: ['25006'] },
   { class: 'slow', sqlStates: ['57014', '25P04'] },
@@ -111,6 +113,7 @@ const rules: readonly Rule[] = [
   { class: 'saturated', sqlStates: ['53300'] },
   { class: 'disk', sqlStates: ['53100', '58030'] },
   { class: 'lock-timeout', sqlStates: ['55P03'] },
+  { class: 'earlier-attempt', sqlStates: ['TK002'] },
   { class: 'config', sqlStates: ['55P02'] },
   { class: 'schema', sqlStates: ['55P04'] },
   { class: 'permission', sqlStates: ['42501', '0LP01', '0L000'] },
@@ -153,6 +156,7 @@ const rules: readonly Rule[] = [
 
   // pg 8.23.1 and undici without any code
   { class: 'config', message: /SASL|does not support SSL|establishing an SSL|password must be a string|scram/i },
+  { class: 'own-limit', message: /timeout exceeded when trying to connect/i },
   { class: 'bug', message: /cannot use a pool after calling end|the pool was closed|received unexpected .* message from backend/i },
   { class: 'unanswered', message: /query read timeout|operation was aborted due to timeout|TimeoutError/i },
   {
@@ -167,8 +171,8 @@ const rules: readonly Rule[] = [
  */
 export function classifyFailure(thrown: unknown): Failure {
   const evidence = evidenceOf(thrown)
-  const found = ourOwn(evidence) ?? rules.find((rule) => matches(rule, evidence))?.class ?? 'unknown'
-  return { class: found, ...policies[found], applied: evidence.applied ?? 'unknown' }
+  const found = ourOwn(evidence) ?? failureRules.find((rule) => matches(rule, evidence))?.class ?? 'unknown'
+  return { class: found, ...failurePolicies[found], applied: evidence.applied ?? 'unknown' }
 }
 
 type Evidence = {
@@ -209,7 +213,7 @@ function ourOwn({ name, sqlState, errno }: Evidence): FailureClass | undefined {
 }
 
 /** A SQLSTATE is the server's own word: errnos, statuses and bare messages speak only where there is none. */
-function matches(rule: Rule, { sqlState, errno, routine, statement, httpStatus, message }: Evidence): boolean {
+function matches(rule: FailureRule, { sqlState, errno, routine, statement, httpStatus, message }: Evidence): boolean {
   if (rule.message !== undefined && !rule.message.test(message)) return false
   if (rule.routine !== undefined && rule.routine !== routine) return false
   if (rule.statement !== undefined && !rule.statement.test(statement ?? '')) return false

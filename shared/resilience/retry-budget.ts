@@ -21,5 +21,5 @@ export function spendRetry(budget: RetryBudget): RetryBudget {
 
 /** After an attempt succeeded, the first or a later one. */
 export function refundSuccess(budget: RetryBudget): RetryBudget {
-  return { tokens: Math.min(maxTokens, budget.tokens + tokensPerSuccess) }
+  return budget.tokens >= maxTokens ? budget : { tokens: Math.min(maxTokens, budget.tokens + tokensPerSuccess) }
 }

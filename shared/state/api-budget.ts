@@ -83,12 +83,7 @@ function upToDate(data: ApiBudget | undefined, nowMs: number, limits: BudgetLimi
   const budget =
     known.limitPerMinute === limits.requestsPerMinute
       ? known
-      : {
-          ...known,
-          perMinute: limits.requestsPerMinute,
-          limitPerMinute: limits.requestsPerMinute,
-          cleanSinceMs: Math.max(known.cleanSinceMs, nowMs),
-        }
+      : { ...known, perMinute: limits.requestsPerMinute, limitPerMinute: limits.requestsPerMinute }
   const elapsedMs = Math.max(0, nowMs - budget.refilledAtMs)
   const cleanMinutes = Math.max(0, Math.floor((nowMs - budget.cleanSinceMs) / minuteMs))
   const month = monthOf(nowMs)

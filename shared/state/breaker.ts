@@ -8,19 +8,23 @@
 
 import type { Clock, Random } from '../clock.ts'
 import type { Log } from '../log.ts'
+import { stateKeys } from '../names.ts'
 import * as circuit from '../resilience/circuit-breaker.ts'
 import type { Admission, BreakerRules, BreakerState, Outcome, Transition } from '../resilience/circuit-breaker.ts'
 import { updateItem, type Decision, type StateItem, type StateTable } from './state-table.ts'
+
+/** At once where the view is enough, as it is while all is well: a healthy call never waits for its breaker. */
+export type Awaitable<T> = T | Promise<T>
 
 export interface Breaker {
   readonly scope: string
   /**
    * May an attempt start? Who gets a `probe` is the only one: it should record what it saw before `leaseForMs` is over.
-   * `mayProbe` false (collectors): a due probe is left to who may.
+   * `mayProbe` false (collectors): a due probe is left to who may. `nowMs`: the caller's own reading of the clock, to save another.
    */
-  admit(options?: { mayProbe?: boolean }): Promise<Admission>
+  admit(options?: { mayProbe?: boolean; nowMs?: number }): Awaitable<Admission>
   /** What the attempt saw. Resolves after `onTransition` has, in the one instance whose change it was. */
-  record(admission: Admission, outcome: Outcome, reason?: string): Promise<Transition>
+  record(admission: Admission, outcome: Outcome, reason?: string): Awaitable<Transition>
   /** At most `viewForMs` old. */
   view(): Promise<BreakerState>
   /** Takes over what one `list()` at the start of an invocation has read. */
@@ -30,6 +34,8 @@ export interface Breaker {
 /** `item` as the table had it, version 0 when it has none; or what this instance decided alone, which no compare-and-set can build on. */
 type View =
   { readonly from: 'table'; readonly item: StateItem; readonly atMs: number } | { readonly from: 'memory'; readonly data: BreakerState }
+
+const nothing: Transition = { kind: 'none' }
 
 /** One answer of the table takes milliseconds. Two of these and a write still fit into what an invocation keeps free for parking. */
 const tableForMs = 1_500
@@ -58,24 +64,26 @@ export function createBreaker(options: {
   const known = () => (view?.from === 'table' ? (view.item.data as BreakerState | undefined) : view?.data)
 
   /** The table, seen by the view: every answer and every change that was won passes here. */
-  const watched: StateTable = {
+  const watched: Pick<StateTable, 'list' | 'compareAndSet'> = {
     async list() {
-      const asOf = changes
+      const [asOf, askedAtMs] = [changes, clock.nowMs()]
       const items = await table.list()
-      if (asOf === changes) see(items.find((item) => item.key === key))
+      const found = items.find((item) => item.key === key)
+      if (asOf === changes) see(found, askedAtMs)
       return items
     },
     async compareAndSet(changedKey, expectedVersion, data) {
+      const askedAtMs = clock.nowMs()
       const won = await table.compareAndSet(changedKey, expectedVersion, data)
       changes += 1
-      if (won) see({ key, version: expectedVersion + 1, data })
+      if (won) see({ key, version: expectedVersion + 1, data }, askedAtMs)
       return won
     },
-    close: () => table.close(),
   }
 
-  function see(item: StateItem | undefined) {
-    view = { from: 'table', item: item ?? { key, version: 0, data: undefined }, atMs: clock.nowMs() }
+  /** As old as the question: an answer that was long on its way says what was true then. */
+  function see(item: StateItem | undefined, askedAtMs: number) {
+    view = { from: 'table', item: item ?? { key, version: 0, data: undefined }, atMs: askedAtMs }
   }
 
   /** In time, that is: a table that always answers late would else be asked, and waited for, by each call. */
@@ -95,9 +103,13 @@ export function createBreaker(options: {
   /** Bounded also for a clock that jumped back. */
   const isLeftAlone = () => unreachableSinceMs !== undefined && askAgainAtMs > clock.nowMs() && askAgainAtMs - clock.nowMs() <= viewForMs
 
+  function isFresh(nowMs: number): boolean {
+    const ageMs = view?.from === 'table' ? nowMs - view.atMs : Infinity
+    return (ageMs >= 0 && ageMs < viewForMs) || isLeftAlone()
+  }
+
   async function refresh(): Promise<void> {
-    const ageMs = view?.from === 'table' ? clock.nowMs() - view.atMs : Infinity
-    if ((ageMs >= 0 && ageMs < viewForMs) || isLeftAlone()) return
+    if (isFresh(clock.nowMs())) return
     reading ??= inTime(watched.list())
       .then(reached, unreachable)
       .finally(() => {
@@ -140,23 +152,35 @@ export function createBreaker(options: {
 
   const newToken = () => [clock.nowMs(), ++tokens, random(), random()].map((part) => part.toString(36)).join('-')
 
+  async function askToPass(mayProbe: boolean): Promise<Admission> {
+    await refresh()
+    const token = newToken()
+    const decide = (state: BreakerState | undefined) => circuit.admit(state, { nowMs: clock.nowMs(), token, rules, mayProbe })
+    const { data, result } = decide(known())
+    return data === undefined ? result : change(decide)
+  }
+
+  async function changeBy(decide: (state: BreakerState | undefined) => Decision<BreakerState, Transition>): Promise<Transition> {
+    const transition = await change(decide)
+    await announce(transition)
+    return transition
+  }
+
   return {
     scope,
-    async admit({ mayProbe = false } = {}) {
-      await refresh()
-      const token = newToken()
-      const decide = (state: BreakerState | undefined) => circuit.admit(state, { nowMs: clock.nowMs(), token, rules, mayProbe })
-      const { data, result } = decide(known())
-      return data === undefined ? result : change(decide)
+    admit({ mayProbe = false, nowMs = clock.nowMs() } = {}) {
+      if (isFresh(nowMs)) {
+        const { data, result } = circuit.admit(known(), { nowMs, token: '', rules, mayProbe })
+        if (data === undefined) return result
+      }
+      return askToPass(mayProbe)
     },
-    async record(admission, outcome, reason) {
+    record(admission, outcome, reason) {
+      if (outcome === 'success' && circuit.isUntroubled(known())) return nothing
       const decide = (state: BreakerState | undefined) =>
         circuit.record(state, { admission, outcome, reason, nowMs: clock.nowMs(), rules, random })
       // what the view knows to be settled stays so: epochs and tokens never come back, and a prober's view has its own lease
-      if (decide(known()).data === undefined) return { kind: 'none' }
-      const transition = await change(decide)
-      await announce(transition)
-      return transition
+      return decide(known()).data === undefined ? nothing : changeBy(decide)
     },
     async view() {
       await refresh()
@@ -166,8 +190,18 @@ export function createBreaker(options: {
       const item = items.find((i) => i.key === key)
       // read before a change that this instance has made since
       if (view?.from === 'table' && (item?.version ?? 0) < view.item.version) return
-      see(item)
+      see(item, clock.nowMs())
     },
+  }
+}
+
+/** The streams' breakers, each made when its table is first written. */
+export function createStreamBreakers(options: Omit<Parameters<typeof createBreaker>[0], 'scope' | 'key'>): (table: string) => Breaker {
+  const breakers = new Map<string, Breaker>()
+  return (table) => {
+    const known = breakers.get(table) ?? createBreaker({ ...options, scope: `stream:${table}`, key: stateKeys.streamBreaker(table) })
+    breakers.set(table, known)
+    return known
   }
 }
 

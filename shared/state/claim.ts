@@ -9,6 +9,7 @@
 // loses a third of the ticks; without whole ticks a factor of 1.5 flaps between one tick and two.
 
 import type { RunOutcome } from '../model.ts'
+import { sumOfCounts, type ClientCounts } from '../resilience/client-metrics.ts'
 import type { Decision } from './state-table.ts'
 
 export type CollectorState = {
@@ -25,6 +26,8 @@ export type CollectorState = {
   readonly lastSuccessAtMs: number | null
   readonly lastOutcome: RunOutcome | null
   readonly lastRunId: string | null
+  /** What its runs asked of the database, in all instances and since ever: whoever reads it twice knows what came between. */
+  readonly client?: ClientCounts
 }
 
 export type ClaimResult =
@@ -84,12 +87,18 @@ export function claim(
  */
 export function finish(
   stored: CollectorState | undefined,
-  run: { runId: string; outcome: RunOutcome; cursor?: unknown; nowMs: number; rules?: CooldownRules },
+  run: { runId: string; outcome: RunOutcome; cursor?: unknown; client?: ClientCounts; nowMs: number; rules?: CooldownRules },
 ): Decision<CollectorState, { readonly finished: boolean }> {
-  const { runId, outcome, cursor, nowMs, rules = cooldownRules } = run
+  const { runId, outcome, cursor, client, nowMs, rules = cooldownRules } = run
   if (stored?.lease?.runId !== runId) return { data: undefined, result: { finished: false } }
   const { lease: _released, ...kept } = stored
-  const state: CollectorState = { ...kept, lastOutcome: outcome, lastRunId: runId, ...(cursor === undefined ? {} : { cursor }) }
+  const state: CollectorState = {
+    ...kept,
+    lastOutcome: outcome,
+    lastRunId: runId,
+    ...(cursor === undefined ? {} : { cursor }),
+    ...(client === undefined ? {} : { client: sumOfCounts(stored.client, client) }),
+  }
   return { data: { ...state, ...consequences(state, outcome, nowMs, rules) }, result: { finished: true } }
 }
 

@@ -25,7 +25,7 @@ const conflictTries = 25
  * Throws when the table can't be reached, or after 25 conflicts in a row.
  */
 export async function updateItem<Data, Result>(
-  table: StateTable,
+  table: Pick<StateTable, 'list' | 'compareAndSet'>,
   key: string,
   decide: (data: Data | undefined) => Decision<Data, Result>,
   tools: { clock: Clock; random: Random; known?: StateItem | undefined },

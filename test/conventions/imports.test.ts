@@ -71,8 +71,13 @@ describe('import directions', () => {
     expect(offences((i) => i.target.startsWith('@aws-sdk/') && !inFolder('shared/aws')(i.file))).toEqual([])
   })
 
-  it('pg is imported by the adapter, the migrations and the embedded server only', () => {
-    const allowed = new Set(['shared/db/pg-database.ts', 'shared/db/migrate.ts', 'cli/local/embedded-postgres.ts'])
+  it('pg is imported by the adapter, the migrations, the embedded server and its operator only', () => {
+    const allowed = new Set([
+      'shared/db/pg-database.ts',
+      'shared/db/migrate.ts',
+      'cli/local/embedded-postgres.ts',
+      'cli/local/admin-session.ts',
+    ])
     expect(offences((i) => i.target === 'pg' && !allowed.has(i.file))).toEqual([])
   })
 

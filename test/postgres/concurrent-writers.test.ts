@@ -20,46 +20,52 @@ const traded = 1_400
 let tables: Tables
 beforeEach(async () => void (tables = await createTables('writers')))
 
-it(`${writers} writers on overlapping keys in different order never deadlock and never wait 5 s for a lock`, { timeout: 60_000 }, async () => {
-  const databases = Array.from({ length: writers }, () => connect(tables.name))
-  const failures: string[] = []
-  for (const [round, kinds] of rounds.entries()) {
-    const all = rowsOf(round)
-    // pools that are known and don't change are not locked: behind them, writers meet at the snapshots first
-    await tables.write({ pools: all.pools.slice(0, described / 2).map((row) => ({ ...row, observedAtMs: at('09:00') })) })
-    const batches = databases.map((_, writer) => {
-      const share = kinds.map((kind, k) => [kind, shareOf<unknown>(all[kind], (round * writers + writer) * 4 + k)])
-      return statementsOf(mergeBatches([Object.fromEntries(share) as Partial<Batch>]))
-    })
-    await Promise.all(databases.map((database) => database.query({ name: 'connected', text: 'select 1', values: [] }, limits)))
-    const writing = databases.map((database, writer) =>
-      database.transaction(batches[writer] ?? [], limits).catch((error: DatabaseError) => failures.push(`round ${round}: ${error.message}`)),
-    )
-    await Promise.all(writing)
-    await tables.write(all)
-  }
-  expect(failures).toEqual([])
-  expect(
-    await tables.sql(`select
+it(
+  `${writers} writers on overlapping keys in different order never deadlock and never wait 5 s for a lock`,
+  { timeout: 60_000 },
+  async () => {
+    const databases = Array.from({ length: writers }, () => connect(tables.name))
+    const failures: string[] = []
+    for (const [round, kinds] of rounds.entries()) {
+      const all = rowsOf(round)
+      // pools that are known and don't change are not locked: behind them, writers meet at the snapshots first
+      await tables.write({ pools: all.pools.slice(0, described / 2).map((row) => ({ ...row, observedAtMs: at('09:00') })) })
+      const batches = databases.map((_, writer) => {
+        const share = kinds.map((kind, k) => [kind, shareOf<unknown>(all[kind], (round * writers + writer) * 4 + k)])
+        return statementsOf(mergeBatches([Object.fromEntries(share) as Partial<Batch>]))
+      })
+      await Promise.all(databases.map((database) => database.query({ name: 'connected', text: 'select 1', values: [] }, limits)))
+      const writing = databases.map((database, writer) =>
+        database
+          .transaction(batches[writer] ?? [], limits)
+          .catch((error: DatabaseError) => failures.push(`round ${round}: ${error.message}`)),
+      )
+      await Promise.all(writing)
+      await tables.write(all)
+    }
+    expect(failures).toEqual([])
+    expect(
+      await tables.sql(`select
       (select count(*)::int from dexes) as dexes,
       (select count(*)::int from tokens) as tokens,
       (select count(*)::int from pools) as pools,
       (select count(*)::int from pools where dex is null) as undescribed,
       (select count(*)::int from pool_snapshots join pools using (pool_sk)) as snapshots,
       (select count(*)::int from trades join pools using (pool_sk)) as trades`),
-  ).toEqual([
-    {
-      dexes: rounds.length * 20,
-      tokens: rounds.length * described,
-      pools: rounds.length * (described + undescribed),
-      undescribed: rounds.length * undescribed,
-      snapshots: rounds.length * described * 1.5,
-      trades: rounds.length * traded,
-    },
-  ])
-  await Promise.all(databases.map((database) => database.end()))
-  await tables.drop()
-})
+    ).toEqual([
+      {
+        dexes: rounds.length * 20,
+        tokens: rounds.length * described,
+        pools: rounds.length * (described + undescribed),
+        undescribed: rounds.length * undescribed,
+        snapshots: rounds.length * described * 1.5,
+        trades: rounds.length * traded,
+      },
+    ])
+    await Promise.all(databases.map((database) => database.end()))
+    await tables.drop()
+  },
+)
 
 /** Keys that only this round has. Every other trade is of a pool that no answer described. */
 function rowsOf(round: number): Pick<Batch, 'dexes' | 'tokens' | 'pools' | 'trades'> {

@@ -44,7 +44,8 @@ function resilient(clock: Clock = systemClock) {
   })
   const rules = { attempts: 3, baseMs: 500, capMs: 5_000 }
   const client = createResilientDatabase({ database, breaker, rules, limits, clock, random, log: silentLog })
-  const write = (id: number, mayProbe = false) => client.transaction([upsert(id)], { deadlineAtMs: clock.nowMs() + 55_000, mayProbe })
+  const write = (id: number, mayProbe = false) =>
+    client.transaction([upsert(id)], { deadlineAtMs: clock.nowMs() + 55_000, mayProbe, repeat: 'idempotent' })
   return { client, breaker, write }
 }
 

@@ -45,6 +45,22 @@ describe('a batch', () => {
     expect(again.trades).toEqual({ inserted: 1, updated: 0 })
   })
 
+  it('of trades of several pools puts each with its own pool, in every statement', async () => {
+    const pools = ['several-b', 'several-a', 'several-c'].flatMap((network) => ['PoolB', 'PoolA'].map((address) => ({ network, address })))
+    const trades = Array.from({ length: 1_500 }, (_, n) => {
+      const { network, address } = pools[n % pools.length] ?? { network: '', address: '' }
+      return trade({ network, pool: address, key: tradeKey(6_000_000 + n), txHash: `${network} ${address}` })
+    })
+    await tables.write({ trades, pools: [pool({ network: 'several-a', address: 'PoolA' })] })
+    const stored = `select network || ' ' || address as pool, tx_hash, count(*)::int from trades join pools using (pool_sk)
+      where network like 'several-%' group by 1, 2 order by 1`
+    expect(await tables.sql(stored)).toEqual(
+      pools
+        .map(({ network, address }) => ({ pool: `${network} ${address}`, tx_hash: `${network} ${address}`, count: 250 }))
+        .toSorted((a, b) => (a.pool < b.pool ? -1 : 1)),
+    )
+  })
+
   it('without rows writes nothing', async () => {
     expect(await tables.write({})).toEqual({
       dexes: { inserted: 0, updated: 0 },

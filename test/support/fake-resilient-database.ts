@@ -2,7 +2,9 @@
 // Rows are kept by the key that each statement is idempotent by; a transaction that fails changes nothing.
 
 import type { Rows, Statement } from '../../shared/db/database.ts'
+import { enterLedger } from '../../shared/db/ledger.ts'
 import type { CallOptions, ResilientDatabase } from '../../shared/db/resilient-database.ts'
+import { createMetricsRing, newTally } from '../../shared/resilience/client-metrics.ts'
 
 /** By statement: which columns are the key, and which say nothing about whether a row has changed. */
 const keys: Readonly<Record<string, { key: readonly number[]; times?: readonly number[] }>> = {
@@ -31,6 +33,7 @@ export type FakeResilientDatabase = ResilientDatabase & {
 export function createFakeResilientDatabase(): FakeResilientDatabase {
   const tables = new Map<string, Map<string, readonly unknown[]>>()
   const script: (Error | undefined)[] = []
+  const entered = new Set<string>()
   const calls: { names: string[]; statements: readonly Statement[]; options: CallOptions }[] = []
 
   function take(statements: readonly Statement[], options: CallOptions): void {
@@ -73,8 +76,16 @@ export function createFakeResilientDatabase(): FakeResilientDatabase {
       take(statements, options)
       return statements.map(store)
     },
+    async exactlyOnce(entry, statements, options) {
+      take([enterLedger(entry), ...statements], options)
+      const key = `${entry.batchId} ${entry.chunk ?? 0}`
+      if (entered.has(key)) return { applied: 'already' }
+      entered.add(key)
+      return { applied: 'now', answers: statements.map(store) }
+    },
     isOpen: async () => false,
-    counters: () => ({ calls: calls.length, succeeded: 0, refused: 0, attempts: calls.length, retries: 0, failures: {} }),
+    counters: () => ({ ...newTally(), calls: calls.length, attempts: calls.length }),
+    metrics: () => createMetricsRing().metrics(0),
   }
   return fake
 }

@@ -149,6 +149,26 @@ describe('after a 429', () => {
     expect(rateAt(blockEndsMs + 3_600_000)).toBe(10)
   })
 
+  it('a clean minute raises it once, however many calls are made in it', () => {
+    const budget = item()
+    budget.limited(start, 65_000)
+    const rateAt = (atMs: number) => {
+      expect(budget.take(atMs)).toEqual(go)
+      return budget.data.perMinute
+    }
+    const blockEndsMs = start + 65_000
+    expect([60_000, 100_000, 120_000, 170_000, 180_000].map((afterMs) => rateAt(blockEndsMs + afterMs))).toEqual([6, 6, 7, 7, 8])
+  })
+
+  it('a 429 at the end of the block is a new one and halves again, a millisecond earlier it belongs to the block', () => {
+    const early = item()
+    early.limited(start, 65_000)
+    expect(early.limited(start + 64_999, 65_000)).toBe(5)
+    const late = item()
+    late.limited(start, 65_000)
+    expect(late.limited(start + 65_000, 65_000)).toBe(2)
+  })
+
   it('the bucket is empty: after a short block the next call still takes its time at the halved rate', () => {
     const budget = item()
     budget.limited(start, 1_000)
@@ -244,5 +264,26 @@ describe('a clock that goes backwards', () => {
     blocked.limited(start, 65_000)
     expect(blocked.take(start - dayMs)).toEqual(wait(65_000))
     expect(blocked.take(start - dayMs + 65_000)).toEqual(go)
+  })
+
+  it('a clock set back by a day takes the clean time with it: the rate rises a minute after the block', () => {
+    const dayMs = 86_400_000
+    const budget = item()
+    budget.limited(start, 65_000)
+    expect(budget.take(start - dayMs)).toEqual(wait(65_000))
+    expect(budget.take(start - dayMs + 65_000)).toEqual(go)
+    expect(budget.data.perMinute).toBe(5)
+    expect(budget.take(start - dayMs + 125_000)).toEqual(go)
+    expect(budget.data.perMinute).toBe(6)
+  })
+
+  it('a host that is a minute behind shares the budget, one that is further behind was set back', () => {
+    const usedUp = () => {
+      const budget = item()
+      budget.drain(start)
+      return budget
+    }
+    expect(usedUp().take(start - 60_000)).toEqual(wait(66_667))
+    expect(usedUp().take(start - 60_001)).toEqual(wait(6_667))
   })
 })

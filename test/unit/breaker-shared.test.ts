@@ -1,88 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import type { Clock } from '../../shared/clock.ts'
-import type { Log, LogEvent } from '../../shared/log.ts'
-import type { Admission, BreakerState, Outcome, Transition } from '../../shared/resilience/circuit-breaker.ts'
-import { createBreaker, type Breaker } from '../../shared/state/breaker.ts'
-import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
-import type { StateTable } from '../../shared/state/state-table.ts'
-
-const rules = { failures: 3, withinMs: 60_000, openForMs: 5_000, maxOpenForMs: 60_000, leaseForMs: 15_000 }
-const startMs = Date.parse('2025-11-21T10:00:00Z')
-const key = 'breaker:database'
-
-/** Stands still until a test moves it. A pause between two tries lets the others go on, and takes no time. */
-function manualClock(): Clock & { atMs: number } {
-  const clock = {
-    atMs: startMs,
-    nowMs: () => clock.atMs,
-    sleep: () => new Promise<void>((resolve) => setImmediate(resolve)),
-  }
-  return clock
-}
-
-/** A memory table that counts, and that can go away: `down` refuses, `hung` never answers. */
-function flakyTable() {
-  const memory = createMemoryStateTable()
-  const self = {
-    mode: 'up' as 'up' | 'down' | 'hung',
-    reads: 0,
-    writes: 0,
-    /** Set: reads answer what was true when they were asked, but only after this. */
-    holdReads: undefined as Promise<void> | undefined,
-    async list() {
-      self.reads++
-      const held = self.holdReads
-      await reach()
-      const answer = await memory.list()
-      await held
-      return answer
-    },
-    async compareAndSet(changed: string, expectedVersion: number, data: unknown) {
-      self.writes++
-      await reach()
-      return memory.compareAndSet(changed, expectedVersion, data)
-    },
-    close: () => memory.close(),
-    async stored() {
-      return (await memory.list()).find((item) => item.key === key)?.data as BreakerState | undefined
-    },
-  }
-  async function reach() {
-    if (self.mode === 'down') throw new Error('connect ECONNREFUSED')
-    if (self.mode === 'hung') await new Promise(() => {})
-  }
-  return self satisfies StateTable
-}
-
-function memoryLog() {
-  const events: LogEvent[] = []
-  const push = (event: LogEvent) => void events.push(event)
-  return { events, names: () => events.map((e) => e.event), log: { info: push, warn: push, error: push } satisfies Log }
-}
-
-function setup(instances = 1) {
-  const clock = manualClock()
-  const table = flakyTable()
-  const { events, names, log } = memoryLog()
-  const transitions: Transition[] = []
-  const create = (onTransition: (t: Transition) => void | Promise<void> = (t) => void transitions.push(t)) =>
-    createBreaker({ scope: 'database', key, table, rules, clock, random: () => 0.5, log, onTransition })
-  const breakers = Array.from({ length: instances }, () => create())
-  return { clock, table, events, names, transitions, create, breakers, breaker: breakers[0] as Breaker }
-}
-
-async function attempt(breaker: Breaker, outcome: Outcome, mayProbe = false): Promise<Admission> {
-  const admission = await breaker.admit({ mayProbe })
-  await breaker.record(admission, outcome, 'refused')
-  return admission
-}
-async function failThrice(breaker: Breaker) {
-  for (let i = 0; i < 3; i++) await attempt(breaker, 'failure')
-}
+import type { Outcome } from '../../shared/resilience/circuit-breaker.ts'
+import type { Breaker } from '../../shared/state/breaker.ts'
+import { attempt, failThrice, setupBreakers, startMs } from '../support/shared-breaker.ts'
 
 describe('shared breaker', () => {
   it('the healthy path neither reads nor writes for each call: one read in 5 s', async () => {
-    const { breaker, table, clock } = setup()
+    const { breaker, table, clock } = setupBreakers()
     for (let i = 0; i < 1_000; i++) expect((await attempt(breaker, 'success')).verdict).toBe('pass')
     expect([table.reads, table.writes]).toEqual([1, 0])
     clock.atMs += 5_000
@@ -91,13 +14,13 @@ describe('shared breaker', () => {
   })
 
   it('callers that come at once share one read', async () => {
-    const { breaker, table } = setup()
+    const { breaker, table } = setupBreakers()
     await Promise.all(Array.from({ length: 20 }, () => attempt(breaker, 'success')))
     expect(table.reads).toBe(1)
   })
 
   it('with the items that the invocation has read anyway it reads nothing', async () => {
-    const { breaker, table, create } = setup()
+    const { breaker, table, create } = setupBreakers()
     await failThrice(create())
     const items = await table.list()
     const readsBefore = table.reads
@@ -109,7 +32,7 @@ describe('shared breaker', () => {
   })
 
   it('three failed attempts open it for every instance; the one whose change it was announces and logs it', async () => {
-    const { breakers, table, transitions, events, clock } = setup(3)
+    const { breakers, table, transitions, events, clock } = setupBreakers(3)
     const [first, second, third] = breakers as [Breaker, Breaker, Breaker]
     await third.admit()
     for (const breaker of [first, second, first]) await attempt(breaker, 'failure')
@@ -132,13 +55,13 @@ describe('shared breaker', () => {
   })
 
   it('thirty instances that fail at once open it once', async () => {
-    const { breakers, transitions } = setup(30)
+    const { breakers, transitions } = setupBreakers(30)
     await Promise.all(breakers.map((breaker) => attempt(breaker, 'failure')))
     expect(transitions).toEqual([{ kind: 'opened', epoch: 1, openForMs: 5_000, reason: 'refused' }])
   })
 
   it('while it is open a rejection comes from the view, without reading', async () => {
-    const { breaker, table } = setup()
+    const { breaker, table } = setupBreakers()
     await failThrice(breaker)
     const { reads, writes } = table
     for (let i = 0; i < 1_000; i++) expect(await breaker.admit({ mayProbe: true })).toEqual({ verdict: 'reject', retryAfterMs: 5_000 })
@@ -146,7 +69,7 @@ describe('shared breaker', () => {
   })
 
   it('a success after failures writes once, to forget them', async () => {
-    const { breaker, table } = setup()
+    const { breaker, table } = setupBreakers()
     await attempt(breaker, 'failure')
     const { writes } = table
     await attempt(breaker, 'success')
@@ -156,7 +79,7 @@ describe('shared breaker', () => {
   })
 
   it('a due probe is left to who may probe, and its success closes the circuit for everyone', async () => {
-    const { breakers, clock, transitions, names } = setup(2)
+    const { breakers, clock, transitions, names } = setupBreakers(2)
     const [collector, replay] = breakers as [Breaker, Breaker]
     await failThrice(collector)
     clock.atMs += 5_000
@@ -174,7 +97,7 @@ describe('shared breaker', () => {
   })
 
   it('a failed probe reopens it for twice as long', async () => {
-    const { breaker, clock, transitions } = setup()
+    const { breaker, clock, transitions } = setupBreakers()
     await failThrice(breaker)
     clock.atMs += 5_000
     await attempt(breaker, 'failure', true)
@@ -183,7 +106,7 @@ describe('shared breaker', () => {
   })
 
   it('a prober that died is replaced after its lease, and its late success does not close the circuit', async () => {
-    const { breakers, clock, table } = setup(2)
+    const { breakers, clock, table } = setupBreakers(2)
     const [dying, next] = breakers as [Breaker, Breaker]
     await failThrice(dying)
     clock.atMs += 5_000
@@ -198,7 +121,7 @@ describe('shared breaker', () => {
   })
 
   it('an answer to a read that was asked before the own change does not bring the old state back', async () => {
-    const { breaker, table, clock } = setup()
+    const { breaker, table, clock } = setupBreakers()
     await attempt(breaker, 'failure')
     await attempt(breaker, 'failure')
     clock.atMs += 5_000
@@ -213,7 +136,7 @@ describe('shared breaker', () => {
   })
 
   it('a listener that throws is logged, and the verdict counts', async () => {
-    const { create, table, names } = setup()
+    const { create, table, names } = setupBreakers()
     const breaker = create(async () => {
       throw new Error('the health check could not be invoked')
     })
@@ -223,7 +146,7 @@ describe('shared breaker', () => {
   })
 
   it('whatever several instances do at once, the transitions of all make one story: opened, reopened, closed', async () => {
-    const { breakers, transitions, clock } = setup(5)
+    const { breakers, transitions, clock } = setupBreakers(5)
     let draw = 0.1
     const random = () => (draw = (draw * 997 + 0.618) % 1)
     const outcomes = ['failure', 'failure', 'success', 'success', 'neutral'] as const
@@ -241,7 +164,7 @@ describe('shared breaker', () => {
 
 describe('shared breaker without its table', () => {
   it('the circuit passes as closed, counts and opens in memory, and says so once', async () => {
-    const { breaker, table, names, transitions, clock } = setup()
+    const { breaker, table, names, transitions, clock } = setupBreakers()
     table.mode = 'down'
     await failThrice(breaker)
     expect(await breaker.admit()).toEqual({ verdict: 'reject', retryAfterMs: 5_000 })
@@ -254,7 +177,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('the table is asked again only after 5 s, however many calls there are', async () => {
-    const { breaker, table, clock } = setup()
+    const { breaker, table, clock } = setupBreakers()
     table.mode = 'down'
     for (let i = 0; i < 100; i++) await attempt(breaker, 'failure')
     expect([table.reads, table.writes]).toEqual([1, 0])
@@ -264,7 +187,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('the last view holds: open stays open', async () => {
-    const { breaker, create, table, clock } = setup()
+    const { breaker, create, table, clock } = setupBreakers()
     await failThrice(create())
     expect((await breaker.admit()).verdict).toBe('reject')
     table.mode = 'down'
@@ -273,7 +196,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('a success that has nothing to record asks nobody, and does not claim that the table is back', async () => {
-    const { breaker, table, names, clock } = setup()
+    const { breaker, table, names, clock } = setupBreakers()
     const admission = await breaker.admit()
     table.mode = 'down'
     clock.atMs += 5_000
@@ -286,7 +209,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('a table that comes back is believed again, and a second episode is logged again', async () => {
-    const { breaker, table, names, clock } = setup()
+    const { breaker, table, names, clock } = setupBreakers()
     table.mode = 'down'
     await failThrice(breaker)
     table.mode = 'up'
@@ -300,7 +223,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('a table that fails between the admission and the verdict costs nothing but the sharing', async () => {
-    const { breaker, table, clock, names } = setup()
+    const { breaker, table, clock, names } = setupBreakers()
     await failThrice(breaker)
     clock.atMs += 5_000
     const probe = await breaker.admit({ mayProbe: true })
@@ -311,7 +234,7 @@ describe('shared breaker without its table', () => {
   })
 
   it('a table that hangs delays one call by about 1.5 s, and the calls after it not at all', async () => {
-    const { breaker, table } = setup()
+    const { breaker, table } = setupBreakers()
     table.mode = 'hung'
     const startedAtMs = performance.now()
     expect((await breaker.admit()).verdict).toBe('pass')

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../shared/clock.ts'
 import type { RunOutcome } from '../../shared/model.ts'
+import { newTally } from '../../shared/resilience/client-metrics.ts'
 import { claim, finish, type ClaimResult, type CollectorState } from '../../shared/state/claim.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { updateItem } from '../../shared/state/state-table.ts'
@@ -163,6 +164,32 @@ describe('claim', () => {
     expect(unharmed.claim('b', tickMs - 60 * minuteMs).verdict).toBe('run')
   })
 
+  it('a lease of twice the asked length holds, a millisecond more has no holder: its clock jumped back', () => {
+    const leased = (forMs: number) => ({ nextDueAtMs: tickMs + baseIntervalMs, lease: { runId: 'a', untilMs: tickMs + forMs } })
+    expect(collector(leased(2 * leaseForMs)).claim('b', tickMs).verdict).toBe('leased')
+    expect(collector(leased(2 * leaseForMs + 1)).claim('b', tickMs).verdict).toBe('run')
+  })
+
+  it('a tick half a base interval early is due, a millisecond earlier is not', () => {
+    const halfMs = baseIntervalMs / 2
+    expect(collector({ nextDueAtMs: tickMs + halfMs }).claim('a', tickMs).verdict).toBe('run')
+    expect(collector({ nextDueAtMs: tickMs + halfMs + 1 }).claim('a', tickMs)).toEqual({
+      verdict: 'not-due',
+      untilMs: tickMs + halfMs + 1,
+    })
+  })
+
+  it('a due time one interval and a half ahead is waited for, a millisecond further is none of this schedule', () => {
+    const furthestMs = tickMs + baseIntervalMs * 1.5
+    expect(collector({ nextDueAtMs: furthestMs }).claim('a', tickMs).verdict).toBe('not-due')
+    expect(collector({ nextDueAtMs: furthestMs + 1 }).claim('a', tickMs).verdict).toBe('run')
+  })
+
+  it('a cooldown is over at its end, not a millisecond earlier', () => {
+    expect(collector({ cooldownUntilMs: tickMs }).claim('a', tickMs).verdict).toBe('run')
+    expect(collector({ cooldownUntilMs: tickMs + 1 }).claim('a', tickMs)).toEqual({ verdict: 'cooldown', untilMs: tickMs + 1 })
+  })
+
   it('by hand a run passes over due and cooldown, and leaves the schedule as it is', () => {
     const item = collector({ nextDueAtMs: tickMs + baseIntervalMs, cooldownUntilMs: tickMs + minuteMs, fetchFailures: 5 })
     expect(item.claim('by-hand', tickMs, { force: true }).verdict).toBe('run')
@@ -212,7 +239,16 @@ describe('finish', () => {
   it('a partial run neither resets nor counts failures, and is no success', () => {
     const item = running({ fetchFailures: 4, lastSuccessAtMs: tickMs - minuteMs })
     item.finish('a', 'partial', tickMs + 4_000, { cursor: { page: 4 } })
-    expect(item.data).toMatchObject({ fetchFailures: 4, cooldownUntilMs: null, cursor: { page: 4 }, lastSuccessAtMs: tickMs - minuteMs })
+    expect(item.data).toEqual({
+      nextDueAtMs: tickMs + baseIntervalMs,
+      intervalFactor: 1,
+      fetchFailures: 4,
+      cooldownUntilMs: null,
+      cursor: { page: 4 },
+      lastSuccessAtMs: tickMs - minuteMs,
+      lastOutcome: 'partial',
+      lastRunId: 'a',
+    })
   })
 
   it('a deferred run counts nothing, keeps the cursor, and is due again at the next tick', () => {
@@ -233,6 +269,31 @@ describe('finish', () => {
     // the fifth failure is at 4:04, so the tick at 5:00 is refused and the one at 6:00 runs
     expect(verdicts).toEqual(['run', 'run', 'run', 'run', 'run', 'cooldown', 'run'])
     expect(item.data).toMatchObject({ fetchFailures: 6, cooldownUntilMs: tickMs + 6 * minuteMs + 4_000 + 60_000, lastOutcome: 'failed' })
+  })
+
+  it("what a run asked of the database is added to what the collector's runs did before", () => {
+    const counts = { ...newTally(), calls: 3, attempts: 4, failures: { connection: 1 } }
+    const item = running({})
+    const first = finish(item.data, { runId: 'a', outcome: 'complete', client: counts, nowMs: tickMs })
+    expect(first.data?.client).toEqual(counts)
+    const second = claim(first.data, {
+      runId: 'b',
+      scheduledAtMs: tickMs + baseIntervalMs,
+      nowMs: tickMs + baseIntervalMs,
+      baseIntervalMs,
+      leaseForMs,
+    })
+    const more = { ...newTally(), calls: 1, attempts: 1 }
+    expect(finish(second.data, { runId: 'b', outcome: 'complete', client: more, nowMs: tickMs }).data?.client).toEqual({
+      ...counts,
+      calls: 4,
+      attempts: 5,
+    })
+    expect(finish(second.data, { runId: 'b', outcome: 'complete', nowMs: tickMs }).data?.client).toEqual(counts)
+  })
+
+  it('a run whose item is gone has nothing to finish', () => {
+    expect(finish(undefined, { runId: 'a', outcome: 'complete', nowMs: tickMs })).toEqual({ data: undefined, result: { finished: false } })
   })
 
   it('finishing twice changes nothing the second time', () => {

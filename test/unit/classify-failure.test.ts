@@ -1,38 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { DatabaseError } from '../../shared/db/database.ts'
-import { classifyFailure, type FailureClass } from '../../shared/resilience/classify-failure.ts'
-
-/** Every code of errcodes.txt of PostgreSQL 14 to 18. */
-const everyCode: ReadonlyArray<readonly [FailureClass, string]> = [
-  ['unknown', '00000 01000 01003 01004 01006 01007 01008 0100C 01P01 02000 02001 03000'],
-  ['connection', '08000 08001 08003 08004 08006 08007 40003'],
-  ['bug', '08P01'],
-  [
-    'schema',
-    '09000 0A000 0F000 0F001 0Z000 0Z002 10608 20000 27000 2B000 2BP01 2F000 2F002 2F003 2F004 2F005 38000 38001 38002 38003 38004 39000 39001 39004 39P01 39P02 39P03 42000 42601 42602 42611 42622 42701 42702 42703 42704 42710 42712 42723 42725 42803 42804 42809 42830 42846 42883 428C9 42939 42P01 42P02 42P03 42P04 42P05 42P06 42P07 42P08 42P09 42P10 42P11 42P12 42P13 42P14 42P15 42P16 42P17 42P18 42P19 42P20 42P21 42P22 44000 55P04 HV000 HV001 HV002 HV004 HV005 HV006 HV007 HV008 HV009 HV00A HV00B HV00C HV00D HV00J HV00K HV00L HV00M HV00N HV00P HV00Q HV00R HV010 HV014 HV021 HV024 HV090 HV091 P0000 P0001 P0002 P0003 P0004',
-  ],
-  [
-    'session',
-    '0B000 24000 25000 25001 25002 25003 25004 25005 25007 25008 25P01 25P02 25P03 26000 2D000 34000 3B000 3B001 55000 55006 57P05 72000',
-  ],
-  ['permission', '0L000 0LP01 42501'],
-  ['config', '0P000 28000 28P01 3D000 3F000 55P02 57P04'],
-  [
-    'data',
-    '21000 22000 22001 22002 22003 22004 22005 22007 22008 22009 2200B 2200C 2200D 2200F 2200G 2200H 2200L 2200M 2200N 2200S 2200T 22010 22011 22012 22013 22014 22015 22016 22018 22019 2201B 2201E 2201F 2201G 2201W 2201X 22021 22022 22023 22024 22025 22026 22027 2202E 2202G 2202H 22030 22031 22032 22033 22034 22035 22036 22037 22038 22039 2203A 2203B 2203C 2203D 2203E 2203F 2203G 22P01 22P02 22P03 22P04 22P05 22P06 23000 23001 23502 23503 23505 23514 23P01',
-  ],
-  ['read-only', '25006'],
-  ['slow', '25P04 57014'],
-  ['contention', '40000 40001 40002 40P01'],
-  ['resources', '53000 53200 53400'],
-  ['disk', '53100 58030'],
-  ['saturated', '53300'],
-  ['too-large', '54000 54001 54011 54023'],
-  ['lock-timeout', '55P03'],
-  ['unavailable', '57000 57P01 57P02 57P03'],
-  ['internal', '58000 58P01 58P02 58P03 F0000 F0001 XX000'],
-  ['corrupted', 'XX001 XX002'],
-]
+import { ConfigError } from '../../shared/errors.ts'
+import { classifyFailure } from '../../shared/resilience/classify-failure.ts'
+import { everySqlState } from '../support/sqlstates.ts'
 
 /** A failure that the server answered. */
 const answered = (sqlState: string, fields: { message?: string; routine?: string; statement?: string } = {}) =>
@@ -56,16 +26,6 @@ const policy = (code: string) => {
 }
 
 describe('classifyFailure', () => {
-  it.each(everyCode)('%s: every code of it, from the code alone', (expected, codes) => {
-    for (const code of codes.split(' ')) expect([code, classOf(answered(code))]).toEqual([code, expected])
-  })
-
-  it('has 263 codes in the list above, each once', () => {
-    const codes = everyCode.flatMap(([, list]) => list.split(' '))
-    expect(codes.length).toBe(263)
-    expect(new Set(codes).size).toBe(263)
-  })
-
   it('takes a code that no PostgreSQL has yet by its first two characters, and an unknown prefix as a failure of the dependency', () => {
     expect(classOf(answered('57P99'))).toBe('unavailable')
     expect(classOf(answered('42XYZ'))).toBe('schema')
@@ -89,6 +49,8 @@ describe('classifyFailure', () => {
     ['22023', { statement: 'settings' }, 'config'],
     ['22023', { statement: 'connect' }, 'config'],
     ['22023', { statement: 'write-pools' }, 'data'],
+    ['TK002', { statement: 'enter_ledger', message: 'batch x, part 0: an earlier attempt still runs' }, 'earlier-attempt'],
+    ['55P03', { statement: 'enter_ledger', message: 'canceling statement due to lock timeout' }, 'lock-timeout'],
   ] as const)('%s %j is %s', (code, fields, expected) => {
     expect(classOf(answered(code, fields))).toBe(expected)
   })
@@ -118,6 +80,7 @@ describe('classifyFailure', () => {
     ['Client has encountered a connection error and is not queryable', 'connection'],
     ['Client was closed and is not queryable', 'connection'],
     ['Query read timeout', 'unanswered'],
+    ['timeout exceeded when trying to connect', 'own-limit'],
     ['Cannot use a pool after calling end on the pool', 'bug'],
     ['the pool was closed', 'bug'],
     ['Received unexpected rowDescription message from backend.', 'bug'],
@@ -150,10 +113,68 @@ describe('classifyFailure', () => {
     expect(classOf(unanswered(message, httpStatus === undefined ? {} : { httpStatus }))).toBe(expected)
   })
 
+  it.each([
+    [429, 'saturated'],
+    [413, 'too-large'],
+    [507, 'too-large'],
+    [401, 'config'],
+    [403, 'config'],
+    [404, 'config'],
+    [408, 'unanswered'],
+    [504, 'unanswered'],
+    [500, 'unavailable'],
+    [502, 'unavailable'],
+    [503, 'unavailable'],
+    [418, 'unknown'],
+  ] as const)('HTTP status %i without words of Neon is %s', (httpStatus, expected) => {
+    expect(classOf(unanswered('words', { httpStatus }))).toBe(expected)
+  })
+
+  it('knows a quota that is used up, whatever it is of', () => {
+    expect(classOf(unanswered('Your account has exceeded the compute time quota'))).toBe('config')
+  })
+
+  it.each([
+    'XPOOL_EXHAUSTED POOL_EXHAUSTED_X XPARTIAL_COMMIT PARTIAL_COMMIT_X XATTEMPT_TIMEOUT ATTEMPT_TIMEOUT_X',
+    'XECONNREFUSED ENOTFOUND_X ETIMEDOUT_X EPIPE_X EPROTO_X ENOENT_X EACCES_X EPERM_X',
+    'XUND_ERR_SOCKET XERR_TLS_CERT HOSTNAME_MISMATCH_X',
+  ])('an errno that only looks like one of these is unknown: %s', (errnos) => {
+    for (const errno of errnos.split(' ')) expect([errno, classOf(unanswered('words', { errno }))]).toEqual([errno, 'unknown'])
+  })
+
+  it('a handshake with a longer name than the one that times out is a matter of TLS', () => {
+    expect(classOf(unanswered('words', { errno: 'ERR_TLS_HANDSHAKE_TIMEOUT' }))).toBe('connection')
+    expect(classOf(unanswered('words', { errno: 'ERR_TLS_HANDSHAKE_TIMEOUT_X' }))).toBe('config')
+  })
+
+  it('a message about something terminated is a lost connection only where it ends with that', () => {
+    expect(classOf(unanswered('TypeError: terminated'))).toBe('connection')
+    expect(classOf(unanswered('the worker was terminated by its owner'))).toBe('unknown')
+  })
+
+  it('a missing object is a setting of ours only where the statement was our own: not in one that is named alike', () => {
+    expect(classOf(answered('42704', { statement: 'settings' }))).toBe('config')
+    expect(classOf(answered('42704', { statement: 'write-pools' }))).toBe('schema')
+    expect(classOf(answered('22023', { statement: 'reconnect' }))).toBe('data')
+    expect(classOf(answered('22023', { statement: 'settings-of-pools' }))).toBe('data')
+  })
+
   it("reads a driver's own error, where one code field holds SQLSTATE or errno", () => {
     expect(classOf(Object.assign(new Error('x'), { code: '42P01', severity: 'ERROR' }))).toBe('schema')
     expect(classOf(Object.assign(new Error('x'), { code: 'EPIPE', errno: -32, syscall: 'write' }))).toBe('connection')
     expect(classOf(Object.assign(new AggregateError([], ''), { code: 'ECONNREFUSED' }))).toBe('connection')
+  })
+
+  it.each([
+    [new TypeError('x'), 'bug'],
+    [new RangeError('x'), 'bug'],
+    [new ReferenceError('x'), 'bug'],
+    [new ConfigError(['the URL has no host']), 'config'],
+    // a TypeError of undici, which names the cause
+    [Object.assign(new TypeError('fetch failed'), { code: 'ECONNREFUSED' }), 'connection'],
+    [Object.assign(new TypeError('x'), { sqlState: '42P01' }), 'schema'],
+  ] as const)('%s is %s', (error, expected) => {
+    expect(classOf(error)).toBe(expected)
   })
 
   it('takes a mistake of this program for a bug, and anything else that can be thrown for unknown', () => {
@@ -162,7 +183,7 @@ describe('classifyFailure', () => {
   })
 
   it('calls rows bad only for classes 21, 22 and 23, and never when a partition is missing', () => {
-    const bad = everyCode.flatMap(([, list]) => list.split(' ')).filter((code) => classifyFailure(answered(code)).keeps === 'quarantine')
+    const bad = everySqlState.filter((code) => classifyFailure(answered(code)).keeps === 'quarantine')
     expect([...new Set(bad.map((code) => code.slice(0, 2)))]).toEqual(['21', '22', '23'])
     expect(classifyFailure(answered('23514', { routine: 'ExecFindPartition' })).keeps).toBe('park')
   })

@@ -16,10 +16,25 @@ describe('settings', () => {
   it('an empty object gets every default', () => {
     const settings = parseSettings({})
     expect(settings.retry).toEqual({ attempts: 3, baseMs: 500, capMs: 5_000 })
-    expect(settings.breaker).toEqual({ failures: 3, withinMs: 60_000, openForMs: 5_000, maxOpenForMs: 60_000, leaseForMs: 15_000 })
+    expect(settings.breaker).toEqual({
+      failures: 3,
+      withinMs: 60_000,
+      openForMs: 5_000,
+      maxOpenForMs: 9_000,
+      slowMs: 5_000,
+      leaseForMs: 15_000,
+    })
     expect(settings.database.lockForMs).toBe(1_500)
     expect(settings.gecko.requestsPerMinute).toBe(10)
-    expect(settings.collectors['new-pools']).toEqual({ enabled: true, everyMinutes: 5, maxPages: 10 })
+    expect(settings.collectors['new-pools']).toEqual({
+      enabled: true,
+      everyMinutes: 5,
+      breaker: true,
+      batching: true,
+      parking: true,
+      maxPages: 10,
+    })
+    expect(settings.database.validateAfterMs).toBe(500)
   })
 
   it('the settings in cdk.json are valid', async () => {
@@ -53,7 +68,7 @@ describe('settings', () => {
 
   it.each([
     [{ retry: { baseMs: 6_000 } }, 'retry.baseMs (6000) must not be above retry.capMs (5000)'],
-    [{ breaker: { openForMs: 70_000 } }, 'breaker.openForMs (70000) must not be above breaker.maxOpenForMs (60000)'],
+    [{ breaker: { openForMs: 70_000 } }, 'breaker.openForMs (70000) must not be above breaker.maxOpenForMs (9000)'],
     [
       { database: { lockForMs: 8_000 } },
       'database.lockForMs (8000) must be below database.statementForMs (8000), or a lock is never told from a slow statement',

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { startFaultProxy, type FaultProxy } from '../../cli/local/fault-proxy.ts'
 
 /** Answers every chunk with the same bytes; notes what it heard. */
@@ -184,6 +184,26 @@ describe('the fault proxy', () => {
     expect(await connection.ended).toBe('fin')
     expect(connection.received()).toBe('x COM')
     expect(echo.heard).toEqual(['x COM', 'MIT y'])
+  })
+
+  it('holds bytes at a word or a count until the next mode, which is what they meet', async () => {
+    const connection = await open()
+    await proxy.mode({ kind: 'hold', direction: 'to-client', at: 'COMMIT' })
+    connection.say('ab COMMIT cd')
+    expect(await connection.until(3)).toBe('ab ')
+    await vi.waitUntil(() => proxy.held === 1, { timeout: 5_000 })
+    expect(echo.heard).toEqual(['ab COMMIT cd'])
+    await proxy.mode({ kind: 'pass' })
+    expect(await connection.until(12)).toBe('ab COMMIT cd')
+    expect(proxy.held).toBe(0)
+
+    await proxy.mode({ kind: 'hold', direction: 'to-server', at: 2 })
+    connection.say('efgh')
+    await vi.waitUntil(() => proxy.held === 1 && echo.heard.at(-1) === 'ef', { timeout: 5_000 })
+    await proxy.mode({ kind: 'blackhole' })
+    await proxy.mode({ kind: 'pass' })
+    await vi.waitUntil(() => proxy.held === 0, { timeout: 5_000 })
+    expect(echo.heard.slice(1)).toEqual(['ef'])
   })
 
   it('counts what is open and what was accepted', async () => {

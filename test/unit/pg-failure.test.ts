@@ -11,8 +11,8 @@ const answered = (code: string, severity = 'ERROR', message = 'words'): Answer =
 const lost: Answer = { status: 'rejected', reason: new Error('Connection terminated unexpectedly') }
 
 /** What the verdict says of the failure. */
-function failed(answers: Answer[], expiredAfterMs?: number) {
-  const verdict = judgePipeline(names, answers, expiredAfterMs)
+function failed(answers: Answer[], sent: { expiredAfterMs?: number; commitSent?: boolean } = {}) {
+  const verdict = judgePipeline(names, answers, sent)
   if (verdict.kind === 'committed') throw new Error('it was committed')
   const { statement, applied, sqlState, errno } = verdict.error
   return { statement, applied, sqlState, errno, quiet: verdict.quiet }
@@ -71,12 +71,12 @@ describe('judgePipeline', () => {
   })
 
   it('our own timer is named, unless the server had given its reason before', () => {
-    expect(failed([ok('BEGIN'), ok('SELECT'), lost, lost], 300)).toMatchObject({
+    expect(failed([ok('BEGIN'), ok('SELECT'), lost, lost], { expiredAfterMs: 300 })).toMatchObject({
       statement: 'write',
       errno: 'ATTEMPT_TIMEOUT',
       applied: 'unknown',
     })
-    expect(failed([ok('BEGIN'), ok('SELECT'), answered('22P02'), lost], 300)).toMatchObject({
+    expect(failed([ok('BEGIN'), ok('SELECT'), answered('22P02'), lost], { expiredAfterMs: 300 })).toMatchObject({
       sqlState: '22P02',
       errno: undefined,
       applied: 'refused',
@@ -94,6 +94,32 @@ describe('judgePipeline', () => {
 
   it('a commit answered by anything but COMMIT is refused', () => {
     expect(failed([ok('BEGIN'), ok('SELECT'), ok('INSERT'), ok('ROLLBACK')])).toMatchObject({ statement: 'commit', applied: 'refused' })
+  })
+})
+
+describe('judgePipeline, when COMMIT was held and never sent', () => {
+  const held = { commitSent: false }
+
+  it.each([
+    ['a lost connection', [ok('BEGIN'), ok('SELECT'), lost, lost], 'write'],
+    ['no answer at all', [lost, lost, lost], 'begin'],
+    ['a terminated backend', [ok('BEGIN'), ok('SELECT'), answered('57P01', 'FATAL'), lost], 'write'],
+    ['a BEGIN that failed alone: no statement was sent behind it', [answered('57014'), ok('SELECT'), ok('ROLLBACK')], 'begin'],
+    ['a refused statement', [ok('BEGIN'), ok('SELECT'), answered('22P02'), ok('ROLLBACK')], 'write'],
+  ] as const)('%s has changed nothing', (_what, answers, statement) => {
+    expect(failed([...answers], held)).toMatchObject({ statement, applied: 'refused' })
+  })
+
+  it('says so where our own timer closed the connection', () => {
+    const verdict = judgePipeline(names, [ok('BEGIN'), ok('SELECT'), lost, lost], { ...held, expiredAfterMs: 300 })
+    expect(verdict).toMatchObject({
+      error: { message: 'write: no answer within 300 ms; the connection was closed, it was not applied', errno: 'ATTEMPT_TIMEOUT' },
+    })
+  })
+
+  it('keeps a connection whose ROLLBACK was answered', () => {
+    expect(failed([ok('BEGIN'), ok('SELECT'), answered('22P02'), ok('ROLLBACK')], held)).toMatchObject({ quiet: true })
+    expect(failed([ok('BEGIN'), ok('SELECT'), answered('22P02'), lost], held)).toMatchObject({ quiet: false })
   })
 })
 

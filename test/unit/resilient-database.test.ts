@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { DatabaseError, type AttemptLimits } from '../../shared/db/database.ts'
 import { createResilientDatabase, type CallOptions } from '../../shared/db/resilient-database.ts'
-import { CircuitOpenError, DeadlineExceededError } from '../../shared/errors.ts'
+import { AmbiguousOutcomeError, CircuitOpenError, DeadlineExceededError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
+import { newTally } from '../../shared/resilience/client-metrics.ts'
 import { createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import type { StateTable } from '../../shared/state/state-table.ts'
@@ -41,7 +42,8 @@ function build(script: readonly Scripted[], options: { streams?: boolean; table?
     random,
     log: silentLog,
   })
-  const call = (more: Partial<CallOptions> = {}) => resilient.query(write, { deadlineAtMs: clock.nowMs() + 55_000, ...more })
+  const call = (more: Partial<CallOptions> = {}) =>
+    resilient.query(write, { deadlineAtMs: clock.nowMs() + 55_000, repeat: 'idempotent', ...more })
   return { clock, breaker, streamBreaker, database, resilient, call, table }
 }
 
@@ -61,7 +63,7 @@ describe('the resilient database, healthy', () => {
     expect(database.attempts[0]?.limits).toEqual(limits)
     expect(clock.sleptMs).toEqual([])
     expect(await table.list()).toEqual([])
-    expect(resilient.counters()).toEqual({ calls: 1, succeeded: 1, refused: 0, attempts: 1, retries: 0, failures: {} })
+    expect(resilient.counters()).toEqual({ ...newTally(), calls: 1, succeeded: 1, attempts: 1 })
   })
 
   it('answers one list of rows for each statement of a transaction', async () => {
@@ -76,7 +78,7 @@ describe('the resilient database, retrying', () => {
     expect(await call()).toEqual(rows)
     expect(database.attempts).toHaveLength(3)
     expect(clock.sleptMs).toEqual([250, 500])
-    expect(resilient.counters()).toEqual({ calls: 1, succeeded: 1, refused: 0, attempts: 3, retries: 2, failures: { connection: 2 } })
+    expect(resilient.counters()).toEqual({ ...newTally(), calls: 1, succeeded: 1, attempts: 3, retries: 2, failures: { connection: 2 } })
   })
 
   it('hands up the last failure itself once the attempts are used up', async () => {
@@ -320,5 +322,166 @@ describe('the resilient database and the streams', () => {
     expect(await failureOf(call({ stream: 'pools' }))).toMatchObject({ name: 'CircuitOpenError', scope: 'database' })
     expect(await streamBreaker('pools').view()).toMatchObject({ state: 'open', token: null })
     expect(database.attempts).toHaveLength(9)
+  })
+})
+
+describe('the resilient database and statements that nobody calls idempotent', () => {
+  const unguarded = (made: ReturnType<typeof build>) => made.call({ repeat: 'if-unapplied' })
+
+  it('has them committed in steps; idempotent ones go in one', async () => {
+    const made = build([rows])
+    await unguarded(made)
+    await made.call()
+    expect(made.database.attempts.map((attempt) => attempt.limits)).toEqual([{ ...limits, holdCommit: true }, limits])
+  })
+
+  it('is on its guard when nothing is said', async () => {
+    const { resilient, database } = build([lost()])
+    expect(await failureOf(resilient.transaction([write], { deadlineAtMs: startMs + 55_000 }))).toBeInstanceOf(AmbiguousOutcomeError)
+    expect(database.attempts).toHaveLength(1)
+  })
+
+  it('tells of an unknown outcome at once, with the failure as its cause, and the breaker counts it', async () => {
+    const failure = lost()
+    const made = build([failure])
+    const error = await failureOf(unguarded(made))
+    expect(error).toBeInstanceOf(AmbiguousOutcomeError)
+    expect(error).toMatchObject({ statement: 'write', cause: failure })
+    expect((error as Error).message).toContain('may have been applied or not (write: Connection terminated unexpectedly)')
+    expect(made.clock.sleptMs).toEqual([])
+    for (let i = 0; i < 2; i++) await failureOf(unguarded(made))
+    expect((await made.breaker.view()).state).toBe('open')
+  })
+
+  it.each([
+    ['a connection that was never made', unreachable()],
+    ['a deadlock', refused('40P01')],
+    ['a restarting server', refused('57P03')],
+  ])('tries them again after %s: nothing was applied', async (_what, failure) => {
+    const made = build([failure, rows])
+    expect(await unguarded(made)).toEqual(rows)
+    expect(made.database.attempts).toHaveLength(2)
+  })
+
+  it('hands up a mistake of the caller as it is: it was never sent', async () => {
+    const bug = new TypeError('statement write has no text')
+    expect(await failureOf(unguarded(build([bug])))).toBe(bug)
+  })
+})
+
+describe('the resilient database and the ledger', () => {
+  const entry = { batchId: '0b1c2d3e-4f50-8123-9abc-def012345678', rows: 2 }
+  const once = ({ resilient }: ReturnType<typeof build>) => resilient.exactlyOnce(entry, [write], { deadlineAtMs: startMs + 55_000 })
+
+  it('enters the batch first, in the same transaction, and answers the rows of the other statements', async () => {
+    const made = build([rows])
+    expect(await once(made)).toEqual({ applied: 'now', answers: [rows] })
+    expect(made.database.attempts.map(({ statements }) => statements.map(({ name, values }) => [name, values]))).toEqual([
+      [
+        ['enter_ledger', [entry.batchId, 0, 2]],
+        ['write', []],
+      ],
+    ])
+    expect(made.database.attempts[0]?.limits).toEqual({ ...limits, holdCommit: true })
+  })
+
+  it('tries again whatever became of an attempt, and takes the ledger at its word', async () => {
+    const made = build([lost(), refused('TK001')])
+    expect(await once(made)).toEqual({ applied: 'already' })
+    expect(made.resilient.counters()).toMatchObject({ calls: 1, succeeded: 1, attempts: 2, failures: { connection: 1 } })
+  })
+
+  it('tries five times, within two seconds, to get past its own earlier attempt, and no breaker counts it', async () => {
+    const made = build([refused('TK002')], { streams: true })
+    expect(await failureOf(once(made))).toMatchObject({ sqlState: 'TK002' })
+    expect(made.database.attempts).toHaveLength(5)
+    expect(made.clock.nowMs() - startMs).toBeLessThan(2_000)
+    expect(await made.table.list()).toEqual([])
+  })
+
+  it('hands up a failure whose outcome is unknown as it is: the same call may be made again', async () => {
+    const last = lost()
+    expect(await failureOf(once(build([lost(), lost(), last])))).toBe(last)
+  })
+
+  it('sends nothing for a batch without a uuid', async () => {
+    const made = build([rows])
+    const error = await failureOf(made.resilient.exactlyOnce({ ...entry, batchId: '7' }, [write], { deadlineAtMs: startMs + 55_000 }))
+    expect(error).toBeInstanceOf(TypeError)
+    expect(made.resilient.counters().calls).toBe(0)
+  })
+})
+
+describe('the resilient database for a caller that ignores the circuit', () => {
+  it('goes through an open one, retries behind it, and leaves closing it to the probe', async () => {
+    const { call, database, breaker } = build([unreachable(), unreachable(), unreachable(), unreachable(), rows])
+    await failureOf(call())
+    expect((await breaker.view()).state).toBe('open')
+    expect(await call({ ignoreCircuit: true })).toEqual(rows)
+    expect(database.attempts).toHaveLength(5)
+    expect((await breaker.view()).state).toBe('open')
+    expect(await failureOf(call())).toBeInstanceOf(CircuitOpenError)
+  })
+
+  it('is still counted: its failures open the circuit for the others, and its own attempts go on', async () => {
+    const { call, database, breaker } = build([refused('53100'), refused('53100'), unreachable(), rows])
+    for (let i = 0; i < 2; i++) await failureOf(call({ ignoreCircuit: true }))
+    // the third failure opens it; this call's own retry goes on
+    expect(await call({ ignoreCircuit: true })).toEqual(rows)
+    expect(database.attempts).toHaveLength(4)
+    expect((await breaker.view()).state).toBe('open')
+  })
+
+  it("goes through a stream's open circuit as well", async () => {
+    const { call, streamBreaker } = build([...Array.from({ length: 6 }, () => refused('55P03')), rows], { streams: true })
+    for (let i = 0; i < 3; i++) await failureOf(call({ stream: 'pools' }))
+    expect((await streamBreaker('pools').view()).state).toBe('open')
+    expect(await call({ stream: 'pools', ignoreCircuit: true })).toEqual(rows)
+  })
+})
+
+describe("the resilient database's counts", () => {
+  it('of one run are its own tally, whoever else calls meanwhile', async () => {
+    const { call, resilient } = build([unreachable(), rows, refused('22P02'), rows])
+    const tally = newTally()
+    await call({ tally })
+    await failureOf(call({ tally }))
+    await call()
+    const own = { ...newTally(), calls: 2, succeeded: 1, attempts: 3, retries: 1, rollbacks: 1, failures: { connection: 1, data: 1 } }
+    expect(tally).toEqual(own)
+    expect(resilient.counters()).toEqual({ ...own, calls: 3, succeeded: 2, attempts: 4 })
+  })
+
+  it('over windows have a success rate of the calls that ended, the refused ones included', async () => {
+    const { call, clock, resilient } = build([rows, unreachable()])
+    await call()
+    clock.advance(600_000)
+    for (let i = 0; i < 3; i++) await failureOf(call())
+    const { last5Minutes, lastHour } = resilient.metrics()
+    expect(last5Minutes).toMatchObject({ calls: 3, succeeded: 0, refused: 2, attempts: 3, successRate: 0 })
+    expect(lastHour).toMatchObject({ calls: 4, succeeded: 1, refused: 2, attempts: 4, successRate: 0.25 })
+  })
+
+  it('take what the driver lost once, whoever sees it first', async () => {
+    const made = build([rows])
+    let lostSoFar = { connected: 4, discarded: 9, lost: 0, poolResets: 0 }
+    const database = { ...made.database, connections: () => lostSoFar }
+    const resilient = createResilientDatabase({
+      database,
+      breaker: made.breaker,
+      rules: { attempts: 3, baseMs: 500, capMs: 5_000 },
+      limits,
+      clock: made.clock,
+      random,
+      log: silentLog,
+    })
+    const tally = newTally()
+    const call = () => resilient.query(write, { deadlineAtMs: startMs + 55_000, tally })
+    await call()
+    lostSoFar = { ...lostSoFar, lost: 3, poolResets: 1 }
+    await call()
+    await call()
+    expect(tally).toMatchObject({ calls: 3, reconnections: 3, poolResets: 1 })
+    expect(resilient.counters()).toMatchObject({ reconnections: 3, poolResets: 1, connections: lostSoFar })
   })
 })

@@ -84,6 +84,10 @@ describe('retry budget', () => {
     expect(budget).toEqual(fullRetryBudget)
   })
 
+  it('a full one stays the same, without a new object for each success', () => {
+    expect(refundSuccess(fullRetryBudget)).toBe(fullRetryBudget)
+  })
+
   it('while every other call fails, retries stay at a fifth of the successes, beyond the first ten', () => {
     let budget = fullRetryBudget
     let retries = 0

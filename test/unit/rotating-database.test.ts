@@ -71,4 +71,24 @@ describe('a database whose URL is a secret', () => {
     })
     expect(await database.query(ping, limits)).toEqual([{ ok: 1 }])
   })
+
+  it('counts the connections of every URL it has had', async () => {
+    const counters = { connected: 3, discarded: 2, lost: 1, poolResets: 1 }
+    const scripts: Readonly<Record<string, Scripted>> = { old: refused('28P01'), new: [{ ok: 1 }] }
+    let reads = 0
+    let kept: string | undefined
+    const database = createRotatingDatabase({
+      driver: 'pg',
+      secret: { read: async () => (kept ??= reads++ === 0 ? 'old' : 'new'), forget: () => (kept = undefined) },
+      open: (url) => ({ ...createFakeDatabase(scripts[url] as Scripted), connections: () => counters }),
+    })
+    expect(database.connections?.()).toEqual({ connected: 0, discarded: 0, lost: 0, poolResets: 0 })
+    await database.query(ping, limits)
+    expect(database.connections?.()).toEqual({ connected: 6, discarded: 4, lost: 2, poolResets: 2 })
+  })
+
+  it('has no connections to count over Neon', () => {
+    const secret = { read: async () => 'a', forget: () => {} }
+    expect(createRotatingDatabase({ driver: 'neon', secret, open: () => createFakeDatabase([]) }).connections).toBeUndefined()
+  })
 })

@@ -17,10 +17,14 @@ export function formatEvent({ event, ...fields }: LogEvent, nowMs: number): stri
 }
 
 function formatValue(value: unknown): string {
-  if (value instanceof Error) return JSON.stringify(value.message)
-  if (typeof value === 'string') return /[\s"=]/.test(value) || value === '' ? JSON.stringify(value) : value
-  return JSON.stringify(value)
+  if (value instanceof Error) return quoted(value.message)
+  if (typeof value === 'string') return /[\s"=\p{Cc}]/u.test(value) || value === '' ? quoted(value) : value
+  return quoted(value)
 }
+
+/** As JSON, and without the control characters that JSON leaves as they are: what an API sends must not steer the terminal. */
+const quoted = (value: unknown) =>
+  String(JSON.stringify(value)).replaceAll(/[\x7f-\x9f]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`)
 
 /** Warnings and errors stand out on a terminal; `styleText` leaves the colour out where it is not wanted. */
 export function lineLog(lines: Lines, nowMs: () => number): Log {

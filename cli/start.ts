@@ -5,9 +5,9 @@ import { type CollectorName, collectorNames } from '../shared/names.ts'
 import type { Log } from '../shared/log.ts'
 import type { RunCounts } from '../shared/model.ts'
 import { consoleNotifier } from './local/console-notifier.ts'
-import { startLiveView, type ViewData } from './live-view.ts'
+import { collectorTable, startLiveView, type ViewData } from './live-view.ts'
 import { createLocalRun, type LocalRun } from './local-run.ts'
-import { type Lines, lineLog } from './output.ts'
+import { grouped, type Lines, lineLog } from './output.ts'
 import { dataDirOf, type LocalTools, openPostgres, openTools, readSettings } from './runtime.ts'
 import { openSource, type SourceChoice } from './source.ts'
 
@@ -181,12 +181,16 @@ async function summarise(
   const tables = await run.tables()
   const collectors = Object.fromEntries(collectorNames.map((name) => [name, countsOf(run.collectors[name])]))
   const waiting = await tools.parked.depth()
-  if (waiting > 0) options.lines.write(`${waiting} batches are parked; they are written at the next start that reaches the database`)
+  if (waiting > 0)
+    options.lines.write(
+      `${waiting} ${waiting === 1 ? 'batch is' : 'batches are'} parked, and written at the next start that reaches the database`,
+    )
   const summary: Summary = { source: options.source, collectors, tables: tables ?? {} }
   if (options.json) console.log(JSON.stringify(summary))
   else {
-    for (const [name, counts] of Object.entries(collectors)) options.lines.write(`${name}: ${JSON.stringify(counts)}`)
-    for (const [table, { rows }] of Object.entries(summary.tables)) options.lines.write(`${table}: ${rows} rows`)
+    for (const line of collectorTable(run.collectors)) options.lines.write(line)
+    const stored = Object.entries(summary.tables).map(([table, { rows }]) => `${grouped(rows)} ${table.replaceAll('_', ' ')}`)
+    if (tables) options.lines.write(`stored in ${tools.schema}: ${stored.join(', ')}`)
   }
   return options.failed || tables === undefined ? 1 : 0
 }

@@ -9,6 +9,7 @@
 //   trickle     bytes arrive a few at a time
 //   cut         after so many more bytes in one direction: FIN, RST, or silence. Once, then pass
 //   drop-answer the server does its work; the answer that contains a word (COMMIT) never arrives. Once, then pass
+//   hold        a connection's bytes in one direction wait at a point, until the next mode: what they meet then is that mode's
 //
 // A mode holds for old and new connections from the moment it is set; counted bytes count from there, for each connection.
 
@@ -29,6 +30,8 @@ export type FaultMode =
   | { readonly kind: 'trickle'; readonly bytes: number; readonly everyMs: number }
   | { readonly kind: 'cut'; readonly direction: Direction; readonly afterBytes: number; readonly how: CutHow }
   | { readonly kind: 'drop-answer'; readonly containing: string; readonly how: CutHow }
+  /** `at`: so many bytes, or a word that comes in one piece. */
+  | { readonly kind: 'hold'; readonly direction: Direction; readonly at: number | string }
 
 export type FaultProxy = {
   readonly port: number
@@ -42,6 +45,8 @@ export type FaultProxy = {
   readonly accepted: number
   /** Faults of the kinds cut and drop-answer that have happened. */
   readonly cuts: number
+  /** Connections whose bytes wait at this moment: the mode is hold, and they have reached its point. */
+  readonly held: number
   /** Idempotent. */
   close(): Promise<void>
 }
@@ -54,6 +59,8 @@ export async function startFaultProxy(options: { target: { host: string; port: n
   let current: FaultMode = { kind: 'pass' }
   let accepted = 0
   let cuts = 0
+  let held = 0
+  let next = Promise.withResolvers<void>()
 
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     accepted++
@@ -101,6 +108,18 @@ export async function startFaultProxy(options: { target: { host: string; port: n
       }
       pair.forwarded[direction] += chunk.length
     }
+    if (current.kind === 'hold' && current.direction === direction) {
+      const { at } = current
+      const left = typeof at === 'number' ? at - pair.forwarded[direction] : chunk.toString('latin1').indexOf(at)
+      if (left >= 0 && left < chunk.length) {
+        if (left > 0) to.write(chunk.subarray(0, left))
+        held++
+        await next.promise
+        held--
+        return forward(pair, direction, to, chunk.subarray(left))
+      }
+      pair.forwarded[direction] += chunk.length
+    }
     if (current.kind === 'drop-answer' && direction === 'to-client') {
       // the word may straddle two chunks
       const seen = pair.tail + chunk.toString('latin1')
@@ -145,11 +164,14 @@ export async function startFaultProxy(options: { target: { host: string; port: n
     },
     async mode(mode) {
       current = mode
+      const before = next
+      next = Promise.withResolvers()
       for (const pair of pairs) {
         pair.forwarded = { 'to-server': 0, 'to-client': 0 }
         pair.tail = ''
         strike(pair)
       }
+      before.resolve()
       if (mode.kind === 'refuse') stopListening()
       else if (!listener.listening) await listen(port)
     },
@@ -162,8 +184,12 @@ export async function startFaultProxy(options: { target: { host: string; port: n
     get cuts() {
       return cuts
     },
+    get held() {
+      return held
+    },
     async close() {
       stopListening()
+      next.resolve()
       for (const pair of pairs) {
         pair.client.destroy()
         pair.server.destroy()
@@ -182,7 +208,8 @@ function end(pair: Pair, how: CutHow): void {
   }
 }
 
-const pause = (forMs: number) => (forMs > 0 ? new Promise<void>((resolve) => setTimeout(resolve, forMs)) : Promise.resolve())
+/** A timer takes a millisecond at least: chunks that follow each other closely would each add one to the delay. */
+const pause = (forMs: number) => (forMs > 0.5 ? new Promise<void>((resolve) => setTimeout(resolve, forMs)) : Promise.resolve())
 
 /** The other end went away: the proxy's reaction is in its 'close'. */
 function ignore(): void {}

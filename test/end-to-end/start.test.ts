@@ -77,7 +77,7 @@ describe('start', () => {
     const first = await tokay(args, { DATABASE_URL: away.href }).finished
     expect(first.code).toBe(1)
     expect(first.stderr).toContain('database.away address=127.0.0.1:1')
-    expect(first.stderr).toContain('batches are parked; they are written at the next start that reaches the database')
+    expect(first.stderr).toContain('batches are parked, and written at the next start that reaches the database')
     const parked = JSON.parse(first.stdout) as { collectors: Record<string, { fetched: number; parked: number }> }
     expect(parked.collectors['top-pools']?.parked).toBe(parked.collectors['top-pools']?.fetched)
 

@@ -1,0 +1,84 @@
+// `tokay breaker list|open|close`: the circuits of this machine, and an operator's word over them, which always ends by itself.
+// The state is shared: a running `tokay start` follows within 5 s.
+
+import { systemClock } from '../shared/clock.ts'
+import { setOverride, type BreakerState } from '../shared/resilience/circuit-breaker.ts'
+import { updateItem } from '../shared/state/state-table.ts'
+import { dataDirOf, openState, type SourceName } from './runtime.ts'
+
+export type BreakerOptions = { readonly source: SourceName; readonly dataDir?: string; readonly json?: boolean }
+
+/** Of one scope, or all that ever counted a failure. */
+export async function listBreakers(scope: string | undefined, options: BreakerOptions): Promise<number> {
+  const state = openState(dataDirOf(options.dataDir), options.source)
+  try {
+    const items = (await state.list()).filter(
+      ({ key }) => key.startsWith('breaker:') && (scope === undefined || key === `breaker:${scope}`),
+    )
+    const shown = items.map(({ key, data }) => shownAs(key.slice('breaker:'.length), data as BreakerState, systemClock.nowMs()))
+    if (options.json) console.log(JSON.stringify(shown))
+    else if (shown.length === 0) console.log(`${scope ?? 'every circuit'}: closed; it has not met a failure`)
+    else for (const one of shown) console.log(inWords(one))
+    return 0
+  } finally {
+    await state.close()
+  }
+}
+
+/** Forces a circuit for so long; 0 takes an earlier word back. */
+export async function forceBreaker(forced: 'open' | 'closed', scope: string, forMs: number, options: BreakerOptions): Promise<number> {
+  const state = openState(dataDirOf(options.dataDir), options.source)
+  try {
+    const untilMs = systemClock.nowMs() + forMs
+    const after = await updateItem(
+      state,
+      `breaker:${scope}`,
+      (data: BreakerState | undefined) => setOverride(data, forMs > 0 ? { forced, untilMs } : undefined),
+      { clock: systemClock, random: Math.random },
+    )
+    const shown = shownAs(scope, after, systemClock.nowMs())
+    console.log(options.json ? JSON.stringify(shown) : inWords(shown))
+    return 0
+  } finally {
+    await state.close()
+  }
+}
+
+type Shown = {
+  readonly scope: string
+  readonly state: 'closed' | 'open'
+  /** Failed attempts that count towards opening. */
+  readonly failures: number
+  readonly openedAt: string | null
+  readonly retryAt: string | null
+  /** Somebody holds the lease of the one probe. */
+  readonly isProbed: boolean
+  readonly reason: string | null
+  readonly forced: 'open' | 'closed' | null
+  readonly forcedUntil: string | null
+}
+
+function shownAs(scope: string, state: BreakerState, nowMs: number): Shown {
+  const iso = (ms: number) => new Date(ms).toISOString()
+  const override = state.override && state.override.untilMs > nowMs ? state.override : undefined
+  const open = state.state === 'open' ? state : undefined
+  return {
+    scope,
+    state: state.state,
+    failures: state.state === 'closed' ? state.failedAtMs.length : 0,
+    openedAt: open ? iso(open.openedAtMs) : null,
+    retryAt: open ? iso(open.retryAtMs) : null,
+    isProbed: open ? open.token !== null && open.retryAtMs > nowMs : false,
+    reason: open?.reason ?? null,
+    forced: override?.forced ?? null,
+    forcedUntil: override ? iso(override.untilMs) : null,
+  }
+}
+
+function inWords({ scope, state, failures, openedAt, retryAt, isProbed, reason, forced, forcedUntil }: Shown): string {
+  const own =
+    state === 'open'
+      ? `open since ${openedAt} (${reason ?? 'no reason known'}), ${isProbed ? 'a probe is under way until' : 'next probe at'} ${retryAt}`
+      : `closed${failures > 0 ? `, ${failures} failed attempts counted` : ''}`
+  return `${scope}: ${forced ? `forced ${forced} until ${forcedUntil}; by itself ` : ''}${own}`
+}

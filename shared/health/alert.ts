@@ -1,44 +1,60 @@
 // When to tell somebody. Pure: (what was told, what is true now) -> what to tell. Critical findings only; one message when the first appears,
-// one when none is left and nothing is parked any more. The outbox is part of the state: it is decided and stored before it is sent, so
-// whoever comes next finishes what a crash left.
+// one when none is left and nothing is parked any more.
 //
 //   quiet --a critical finding--> alerting (message) --still critical, or parked--> alerting --healthy--> quiet (recovery message)
+//
+// The outbox is part of the state: a message is decided and stored before it is sent, under a lease. While that lasts its sender is alone with it,
+// however many checks run at once; a sender that crashes leaves it to whoever comes after its end.
 
 import type { Decision } from '../state/state-table.ts'
 import type { Assessment } from './assess.ts'
 import type { AlertMessage } from './notifier.ts'
 
+/** Decided, not yet known to be sent. */
+export type Pending = { readonly message: AlertMessage; readonly leaseUntilMs: number }
+
 export type AlertState = {
   /** When the first critical finding was seen; null while quiet. */
   readonly alertingSinceMs: number | null
-  /** Decided, not yet known to be sent. */
-  readonly outbox: readonly AlertMessage[]
+  readonly outbox: readonly Pending[]
 }
 
 export const quiet: AlertState = { alertingSinceMs: null, outbox: [] }
 
-/** Puts what is to be told into the outbox; the result is everything that has to be sent now. */
+/** Longer than sending takes with its retries, shorter than the health check's tick: the next one finishes. */
+const sendForMs = 30_000
+
+/** Puts what is to be told into the outbox; the result is what the caller has to send now, and nobody else does. */
 export function decideAlerts(
   state: AlertState = quiet,
   now: { assessment: Assessment; nowMs: number; system: string },
 ): Decision<AlertState, readonly AlertMessage[]> {
-  const { assessment, nowMs, system } = now
-  const worst = assessment.findings.find((f) => f.severity === 'critical')
-  if (state.alertingSinceMs === null && worst) {
-    const outbox = [...state.outbox, alarm(system, assessment, worst.check, nowMs)]
-    return { data: { alertingSinceMs: nowMs, outbox }, result: outbox }
-  }
-  if (state.alertingSinceMs !== null && assessment.status === 'healthy') {
-    const outbox = [...state.outbox, recovery(system, nowMs - state.alertingSinceMs)]
-    return { data: { alertingSinceMs: null, outbox }, result: outbox }
-  }
-  return { data: undefined, result: state.outbox }
+  const { alertingSinceMs, fresh } = turn(state.alertingSinceMs, now)
+  const { nowMs } = now
+  const taken = (message: AlertMessage): Pending => ({ message, leaseUntilMs: nowMs + sendForMs })
+  const free = state.outbox.filter((pending) => !isLive(pending, nowMs))
+  const outbox = [...state.outbox.map((p) => (free.includes(p) ? taken(p.message) : p)), ...fresh.map(taken)]
+  const result = [...free.map((p) => p.message), ...fresh]
+  return { data: result.length > 0 ? { alertingSinceMs, outbox } : undefined, result }
 }
 
 /** Takes sent messages out. */
 export function markSent(state: AlertState = quiet, sent: readonly AlertMessage[]): Decision<AlertState, void> {
   const texts = new Set(sent.map((m) => m.email))
-  return { data: { ...state, outbox: state.outbox.filter((m) => !texts.has(m.email)) }, result: undefined }
+  return { data: { ...state, outbox: state.outbox.filter(({ message }) => !texts.has(message.email)) }, result: undefined }
+}
+
+/** A lease that ends later than any sender could have asked was taken before the clock jumped back. */
+const isLive = ({ leaseUntilMs }: Pending, nowMs: number) => leaseUntilMs > nowMs && leaseUntilMs - nowMs <= 2 * sendForMs
+
+function turn(
+  sinceMs: number | null,
+  { assessment, nowMs, system }: { assessment: Assessment; nowMs: number; system: string },
+): { alertingSinceMs: number | null; fresh: readonly AlertMessage[] } {
+  const worst = assessment.findings.find((f) => f.severity === 'critical')
+  if (sinceMs === null && worst) return { alertingSinceMs: nowMs, fresh: [alarm(system, assessment, worst.check, nowMs)] }
+  if (sinceMs !== null && assessment.status === 'healthy') return { alertingSinceMs: null, fresh: [recovery(system, nowMs - sinceMs)] }
+  return { alertingSinceMs: sinceMs, fresh: [] }
 }
 
 function alarm(system: string, { findings }: Assessment, check: string, nowMs: number): AlertMessage {

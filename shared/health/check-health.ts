@@ -33,7 +33,7 @@ export type HealthReport = {
   readonly findings: readonly Finding[]
 }
 
-/** Throws when neither the metrics nor the alerts could be published, with the first error. The report is in the log in any case. */
+/** Throws, with the first error, when the metrics or the alerts could not be published; the report is in the log then. */
 export async function checkHealth(tools: HealthTools): Promise<HealthReport> {
   const seen = await probe(tools)
   const assessment = assess(seen)
@@ -44,7 +44,7 @@ export async function checkHealth(tools: HealthTools): Promise<HealthReport> {
     parked: seen.parked ?? null,
   }
   const results = await Promise.allSettled([
-    tools.publishMetrics([{ name: 'DatabaseAvailable', value: seen.database.answers ? 1 : 0, unit: 'Count' }]),
+    Promise.try(tools.publishMetrics, [{ name: 'DatabaseAvailable', value: seen.database.answers ? 1 : 0, unit: 'Count' }]),
     tell(tools, assessment, seen.atMs),
   ])
   const failed = results.find((r) => r.status === 'rejected')
@@ -73,6 +73,15 @@ async function tell(tools: HealthTools, assessment: ReturnType<typeof assess>, n
       sent.push(message)
     }
   } finally {
-    if (sent.length > 0) await updateItem(tools.state, stateKeys.alerts, (data: AlertState | undefined) => markSent(data, sent), tools)
+    if (sent.length > 0) await noteSent(tools, sent)
+  }
+}
+
+/** What can't be noted is sent once more later: no failure, and no reason to hide one of the sending. */
+async function noteSent(tools: HealthTools, sent: readonly AlertMessage[]): Promise<void> {
+  try {
+    await updateItem(tools.state, stateKeys.alerts, (data: AlertState | undefined) => markSent(data, sent), tools)
+  } catch (error) {
+    tools.log.error({ event: 'alert.unmarked', error })
   }
 }

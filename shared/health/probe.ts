@@ -8,6 +8,7 @@ import { type CollectorName, collectorNames, stateKeys } from '../names.ts'
 import type { BreakerState } from '../resilience/circuit-breaker.ts'
 import { classifyFailure } from '../resilience/classify-failure.ts'
 import type { CollectorState } from '../state/claim.ts'
+import type { Refusals } from '../state/refusals.ts'
 import type { StateTable } from '../state/state-table.ts'
 
 export type Observation = {
@@ -15,9 +16,15 @@ export type Observation = {
   readonly database:
     { readonly answers: true; readonly latencyMs: number } | { readonly answers: false; readonly failure: string; readonly message: string }
   readonly breaker: BreakerState | undefined
+  /** By table: since when its own circuit is open, where it is. */
+  readonly lockedSinceMs: Readonly<Record<string, number>>
   /** Parked batches; undefined when the queue could not be asked. */
   readonly parked: number | undefined
+  /** Without it `breaker` and `collectors` are empty because nobody can say. */
+  readonly stateAnswers: boolean
   readonly collectors: Readonly<Partial<Record<CollectorName, CollectorState>>>
+  /** Streams whose parked batches the database refuses, as the last replay met it. */
+  readonly refusals?: Refusals | undefined
 }
 
 const ping: Statement = { name: 'ping', text: 'select 1 as ok', values: [] }
@@ -28,14 +35,23 @@ export async function probe(tools: { database: Database; state: StateTable; park
   const [database, parked, items] = await Promise.all([
     pingDatabase(tools.database, tools.clock),
     tools.parked.depth().catch(() => undefined), // undefined is reported as "could not be asked"
-    tools.state.list().catch(() => []), // without state the database's own answer still decides
+    tools.state.list().catch(() => undefined), // likewise; the database's own answer still decides
   ])
-  const item = (key: string) => items.find((i) => i.key === key)?.data
+  const item = (key: string) => items?.find((i) => i.key === key)?.data
   return {
     atMs: tools.clock.nowMs(),
     database,
     breaker: item(stateKeys.databaseBreaker) as BreakerState | undefined,
+    lockedSinceMs: Object.fromEntries(
+      (items ?? []).flatMap(({ key, data }) => {
+        const breaker = data as BreakerState
+        const prefix = stateKeys.streamBreaker('')
+        return key.startsWith(prefix) && breaker.state === 'open' ? [[key.slice(prefix.length), breaker.openedAtMs]] : []
+      }),
+    ),
     parked,
+    stateAnswers: items !== undefined,
+    refusals: item(stateKeys.refusals) as Refusals | undefined,
     collectors: Object.fromEntries(
       collectorNames.flatMap((name) => {
         const data = item(stateKeys.collector(name))

@@ -179,6 +179,8 @@ export const faults: readonly Fault[] = [
     begin: async (place) => {
       const admin = await openAdminSession(place.adminUrl)
       const locker = await openAdminSession(place.adminUrl)
+      // whatever each is doing at this moment; then one state after the other
+      await terminate(admin, place)
       return again(
         async () => {
           for (const state of ['idle%', 'active']) {

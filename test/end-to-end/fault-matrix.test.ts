@@ -34,6 +34,8 @@ const settings = parseSettings({
 /** Longer than an attempt where that matters: what the client has given up, the server may still commit. */
 const holdForMs = (fault: Fault) => (fault.name === 'freeze' ? 1_700 : fault.name === 'lock' ? 900 : 250)
 
+const waitsForWrites = new Set(['lock', 'deadlock'])
+
 /** Held by the test, it stops the gated lanes' inserts of trades, in the middle of their transactions. */
 const gate = 4_242
 const gated = 'gated'
@@ -64,7 +66,7 @@ describe('a write whose fault strikes in any phase', () => {
     postgres = await openFragileDatabase()
     urls['usual'] = await prepare('matrix')
     if (!smallDiskIsPossible()) return
-    disk = await mountSmallDisk({ baseDir: path.join(postgres.folder, 'postgres'), adminUrl: postgres.server.url })
+    disk = await mountSmallDisk({ baseDir: path.join(postgres.folder, 'postgres'), adminUrl: postgres.server.url, sizeMb: 24 })
     urls['small-disk'] = await prepare('matrix_small', disk)
   })
   afterAll(async () => {
@@ -81,9 +83,9 @@ describe('a write whose fault strikes in any phase', () => {
       .then((rows) => rows[0]?.n)
 
   /** Brings each lane to its phase, all at once: what is held must not run out of its own time before the fault comes. */
-  async function bringToPhases(lane: Record<Phase, Lane>, admin: AdminSession) {
+  async function bringToPhases(fault: Fault, lane: Record<Phase, Lane>, admin: AdminSession) {
     const writes = {} as Record<Phase, Promise<Outcome>[]>
-    const start = (phase: Phase) => void (writes[phase] ??= []).push(lane[phase].write())
+    const start = (phase: Phase) => void (writes[phase] ??= []).push(lane[phase].write({ ballastBytes: fault.onSmallDisk ? 6_000 : 0 }))
     const warm = phases.filter((phase) => phase !== 'connect').map((phase) => lane[phase].write())
     expect(new Set((await Promise.all(warm)).map(({ kind }) => kind))).toEqual(new Set(['written']))
     await admin.sql(`select pg_advisory_lock(${gate})`)
@@ -126,11 +128,11 @@ describe('a write whose fault strikes in any phase', () => {
     const lane = Object.fromEntries(opened) as Record<Phase, Lane>
     const all = opened.map(([, each]) => each)
     const admin = await openAdminSession(made.adminUrl)
-    const { writes, startIdle } = await bringToPhases(lane, admin)
+    const { writes, startIdle } = await bringToPhases(fault, lane, admin)
 
     const striking = strike(fault, all)
-    // a lock waits for the transactions that are held here; so they go on in any case
-    await Promise.race([striking, systemClock.sleep(100)])
+    // a lock waits for the transactions that are held here: they have to go on before it is in force
+    await (waitsForWrites.has(fault.name) ? Promise.race([striking, systemClock.sleep(100)]) : striking)
     await admin.end()
     if (fault.kind !== 'network') await Promise.all(all.map((each) => each.proxy.mode({ kind: 'pass' })))
     startIdle()

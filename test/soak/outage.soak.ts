@@ -17,7 +17,8 @@ import { openFragileDatabase, type FragileDatabase } from '../support/write-path
 
 const outageForMs = 60_000
 const roundEveryMs = 6_000
-const settings = parseSettings({ networks: ['solana'], gecko: { requestsPerMinute: 1_000 } })
+/** One watched pool: what a run takes while the circuit is open is then its waiting, not the reading of thousands of trades. */
+const settings = parseSettings({ networks: ['solana'], gecko: { requestsPerMinute: 1_000 }, collectors: { trades: { watchBusiest: 1 } } })
 const collectors = ['top-pools', 'new-pools', 'trades'] as const
 
 describe('a database that is away for 60 s', () => {

@@ -1,6 +1,7 @@
 // The real write path for a test that disturbs it: the local run's own tools through a proxy of their own, over a server that may be killed,
 // as a role that is bound by limits.
 
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -68,8 +69,8 @@ export type Lane = {
   readonly place: FaultPlace
   readonly events: readonly LogEvent[]
   readonly offered: readonly BatchId[]
-  /** The next batch of this lane. */
-  write(): Promise<Outcome>
+  /** The next batch of this lane. Its trades can be made too large for the room that is left on a page. */
+  write(options?: { ballastBytes?: number }): Promise<Outcome>
   /** Until nothing is parked, for `forMs` at most. */
   drain(forMs: number): Promise<ReplayResult>
   /** This lane's rows against the tables. */
@@ -111,12 +112,14 @@ export async function openLane(options: {
     place: { proxy, server, adminUrl, role: role.name, database: new URL(adminUrl).pathname.slice(1), schema },
     events,
     offered,
-    write() {
+    write({ ballastBytes = 0 } = {}) {
       const id = { writer, number: offered.length }
       offered.push(id)
       const nowMs = Date.now()
       const run = { collector: 'lane', runId: String(id.number), table: 'trades' as const, deadlineAtMs: nowMs + 20_000 }
-      return writeOrPark(batchOf(id, nowMs), tools, run)
+      const { pools, trades } = batchOf(id, nowMs)
+      const maker = ballastBytes > 0 ? randomBytes(ballastBytes / 2).toString('hex') : null
+      return writeOrPark({ pools, trades: trades.map((trade) => ({ ...trade, maker })) }, tools, run)
     },
     drain: (forMs) => replayParked(tools, { deadlineAtMs: Date.now() + forMs }),
     async judge() {

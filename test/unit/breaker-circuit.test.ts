@@ -144,6 +144,15 @@ describe('circuit breaker', () => {
     expect(kinds).toEqual(['none', 'none', 'none', 'opened'])
   })
 
+  it('a failure counts for 60 s to the millisecond', () => {
+    const third = (atMs: number) => {
+      const one = circuit(closed)
+      for (const at of [0, 1, atMs]) one.record(one.admit(nowMs + at), 'failure', nowMs + at)
+      return one.stored?.state
+    }
+    expect([third(60_000), third(60_001)]).toEqual(['open', 'closed'])
+  })
+
   it('two failures, an hour of silence and one failure do not open it', () => {
     const one = circuit()
     for (const atMs of [0, 1_000, 3_600_000]) one.record(one.admit(nowMs + atMs), 'failure', nowMs + atMs)

@@ -27,6 +27,8 @@ describe('the view of an instance', () => {
       throw new Error('the clock was read')
     }
     expect(breaker.record(admission as Admission, 'success')).toEqual({ kind: 'none' })
+    clock.nowMs = nowMs
+    expect(breaker.record({ verdict: 'reject', retryAfterMs: 1 }, 'failure')).toEqual({ kind: 'none' })
   })
 
   it('serves as the start of a change: a failure behind an admission reads nothing more and writes once', async () => {
@@ -133,14 +135,28 @@ describe('an instance that the table leaves alone', () => {
     expect(table.reads).toBe(2)
   })
 
-  it('lets one of two callers probe, and refuses the others', async () => {
-    const { breaker, table, clock } = setupBreakers()
+  it('lets one of two callers probe that find the table gone together, and refuses the others', async () => {
+    const { breaker, table } = setupBreakers()
+    breaker.prime([{ key, version: 1, data: { ...open, retryAtMs: startMs } }])
     table.mode = 'down'
-    await failThrice(breaker)
-    clock.atMs += 5_000
     const both = await Promise.all([breaker.admit({ mayProbe: true }), breaker.admit({ mayProbe: true })])
     expect(both.map(({ verdict }) => verdict)).toEqual(['probe', 'reject'])
     expect((await breaker.admit()).verdict).toBe('reject')
+  })
+
+  it('goes back to a table that has answered after all, without waiting for the time that it was given', async () => {
+    const { breaker, table, names } = setupBreakers()
+    const held = Promise.withResolvers<void>()
+    table.holdReads = held.promise
+    const asked = breaker.admit()
+    table.mode = 'down'
+    await breaker.record({ verdict: 'pass', epoch: 0 }, 'failure')
+    table.mode = 'up'
+    held.resolve()
+    await asked
+    expect(names()).toEqual(['state-table.unreachable', 'state-table.reached'])
+    await breaker.record({ verdict: 'pass', epoch: 0 }, 'failure')
+    expect(await table.stored()).toMatchObject({ state: 'closed', failedAtMs: [startMs] })
   })
 
   it('makes a change that it lost, and could not look up, from what it had seen', async () => {

@@ -63,6 +63,10 @@ describe('a code', () => {
     expect(suggested(code)).toContain(meant)
   })
 
+  it.each(['42P01', 'ECONNREFUSED', 'saturated', 'circuit-open'])('%s is known, as a code, an errno, a class or a reason', (given) => {
+    expect(explain(given).kind).toBe('known')
+  })
+
   it.each(['ZZZZZ', 'hello there', '', '__proto__', 'constructor'])('%j is unknown, and nothing is made up', (code) => {
     expect(suggested(code)).toEqual([])
   })

@@ -24,7 +24,14 @@ export async function collectByHand(
   say(opened.says)
   const postgres = await openPostgres({ dataDir, log, ...(options.port === undefined ? {} : { port: options.port }) })
   open.defer(() => postgres.stop())
-  const tools = await openTools({ settings: opened.settings, source: opened.source, databaseUrl: postgres.url, dataDir, log })
+  const tools = await openTools({
+    settings: opened.settings,
+    source: opened.source,
+    databaseUrl: postgres.url,
+    isDirect: postgres.embedded,
+    dataDir,
+    log,
+  })
   open.defer(() => tools.close())
 
   const run = createLocalRun({ tools, databaseUrl: postgres.url, notifier: consoleNotifier(say), signal })

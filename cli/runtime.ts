@@ -97,6 +97,8 @@ export async function openTools(options: {
   dataDir: string
   log: Log
   clock?: Clock
+  /** No pooler stands between: statements may be prepared. */
+  isDirect?: boolean
   onTransition?: (transition: Transition) => void
 }): Promise<LocalTools> {
   const { settings, source, log, clock = systemClock } = options
@@ -107,7 +109,14 @@ export async function openTools(options: {
   const state = openState(options.dataDir, source.name)
   const parked = await openFileParkedWrites(path.join(folder, 'parked'), log)
 
-  const directDatabase = createPgDatabase({ ...settings.database, url: options.databaseUrl, schema, clock, log })
+  const directDatabase = createPgDatabase({
+    ...settings.database,
+    prepareStatements: settings.database.prepareStatements || (options.isDirect ?? false),
+    url: options.databaseUrl,
+    schema,
+    clock,
+    log,
+  })
   const breaker = createBreaker({
     scope: 'database',
     key: stateKeys.databaseBreaker,

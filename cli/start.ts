@@ -51,6 +51,7 @@ export async function start(options: StartOptions, signal: AbortSignal): Promise
     settings: opened.settings,
     source: opened.source,
     databaseUrl: postgres.url,
+    isDirect: postgres.embedded,
     dataDir,
     log,
     onTransition: () => void run.checkHealth(),

@@ -110,6 +110,11 @@ const schema = z.strictObject({
       idleForMs: ms(1_000, 600_000).default(15_000),
       /** A connection idle for longer is asked for a sign of life before it is used: one round trip. Too low: each write pays it. From idleForMs on: never. */
       validateAfterMs: ms(0, 600_000).default(500),
+      /**
+       * Each connection parses and plans a statement once: 0.5 ms less a batch. For a direct connection, or PgBouncer from 1.21 on; other
+       * transaction poolers lose prepared statements between transactions, or mix them up. The embedded Postgres always does.
+       */
+      prepareStatements: z.boolean().default(false),
       /** A connection is replaced at this age. */
       lifetimeMs: ms(10_000, 86_400_000).default(600_000),
     })

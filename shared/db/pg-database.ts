@@ -37,6 +37,8 @@ export type PgDatabaseOptions = {
   readonly idleForMs: number
   /** A connection unused for longer is asked for a sign of life first: one round trip. Default 500. */
   readonly validateAfterMs?: number
+  /** Has each connection parse and plan a statement once. Only where every transaction of a connection meets the same session: see the setting. */
+  readonly prepareStatements?: boolean
   /** A connection is replaced at this age. */
   readonly lifetimeMs: number
   readonly clock: Clock
@@ -50,6 +52,9 @@ const longIdleMs = 240_000
 
 /** A sign of life takes one round trip: without an answer in this time a new connection is the better bet. */
 const validateForMs = 1_000
+
+/** Tokay's own statements are about fifteen. */
+const maxPrepared = 50
 
 /** How long end() waits for transactions in flight before it destroys their sockets. */
 const endForMs = 2_000
@@ -71,8 +76,20 @@ const settingsText = `select set_config('lock_timeout', $1, true), set_config('s
 
 /** Opens no connection. @throws ConfigError when the URL is wrong */
 export function createPgDatabase(options: PgDatabaseOptions): Database {
-  const { schema, poolMax, connectForMs, wakeForMs, idleForMs, lifetimeMs, validateAfterMs = 500, clock, log } = options
+  const {
+    schema,
+    poolMax,
+    connectForMs,
+    wakeForMs,
+    idleForMs,
+    lifetimeMs,
+    validateAfterMs = 500,
+    prepareStatements = false,
+    clock,
+    log,
+  } = options
   const { applicationName, ...address } = parsePostgresUrl(options.url)
+  const preparedAs = prepareStatements ? createStatementNames() : () => undefined
   const searchPath = `"${schema.replaceAll('"', '""')}"`
 
   const live = new Set<TokayClient>()
@@ -255,7 +272,8 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     try {
       const names = ['begin', 'settings', ...statements.map((statement) => statement.name), 'commit']
       const settings = { text: settingsText, values: [...settingsOf(limits), searchPath] }
-      const { answers, commitSent } = await (limits.holdCommit ? inSteps : atOnce)(client, settings, statements)
+      const [first, ...rest] = [settings, ...statements].map(({ text, values }) => ({ text, values, preparedAs: preparedAs(text) }))
+      const { answers, commitSent } = await (limits.holdCommit ? inSteps : atOnce)(client, first as Sendable, rest)
       const verdict = judgePipeline(names, answers, { ...(expired ? { expiredAfterMs: attemptForMs } : {}), commitSent })
       if (answers.some((answer) => answer.status === 'fulfilled')) heard()
       keep = verdict.quiet && !expired && client.getTransactionStatus() === 'I'
@@ -291,7 +309,16 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
   }
 }
 
-type Sendable = { readonly text: string; readonly values?: readonly unknown[] }
+type Sendable = { readonly text: string; readonly values?: readonly unknown[]; readonly preparedAs?: string | undefined }
+/** Names for texts, the same for all connections. Bounded: a server keeps what it has prepared, and users' own texts may be without number. */
+function createStatementNames(): (text: string) => string | undefined {
+  const names = new Map<string, string>()
+  return (text) => {
+    if (!names.has(text) && names.size < maxPrepared) names.set(text, `tokay_${names.size + 1}`)
+    return names.get(text)
+  }
+}
+
 type Answered = { readonly answers: readonly Answer[]; readonly commitSent: boolean }
 
 /**
@@ -299,9 +326,16 @@ type Answered = { readonly answers: readonly Answer[]; readonly commitSent: bool
  * and waits until the connection is quiet.
  */
 async function send(client: Client, statements: readonly Sendable[]): Promise<readonly Answer[]> {
-  const sent = statements.map(({ text, values }) =>
+  const sent = statements.map(({ text, values, preparedAs }) =>
     // the extended protocol, also without values: it refuses a second statement in the text
-    values === undefined ? client.query(text) : client.query({ text, values: values.map(encoded), queryMode: 'extended' } as QueryConfig),
+    values === undefined
+      ? client.query(text)
+      : client.query({
+          text,
+          values: values.map(encoded),
+          queryMode: 'extended',
+          ...(preparedAs ? { name: preparedAs } : {}),
+        } as QueryConfig),
   )
   return (await Promise.allSettled(sent)) as Answer[]
 }

@@ -16,12 +16,13 @@ const lookUp = `select address, pool_sk from pools where network = 'solana' and 
 
 export const tokay: Contestant = {
   name: 'tokay',
-  is: 'the write path as shipped: mergeBatches, writeBatch, one pipelined transaction of createPgDatabase',
+  is: 'the write path as shipped: mergeBatches, writeBatch, one pipelined transaction of createPgDatabase, statements prepared as over the embedded Postgres',
   async open({ url, schema }) {
     const database = createPgDatabase({
       url,
       schema,
       poolMax: 1,
+      prepareStatements: true,
       connectForMs: 3_000,
       wakeForMs: 12_000,
       idleForMs: 15_000,

@@ -474,3 +474,24 @@ describe('the connections of the pool', () => {
     expect(await running).toMatchObject({ applied: 'unknown' })
   })
 })
+
+describe('prepared statements', () => {
+  const insertAll = (added: readonly number[]) =>
+    statement('insert_all', 'insert into items (id) select * from unnest($1::int[])', [[...added]])
+  const prepared = statement('prepared', `select count(*)::int as n from pg_prepared_statements where statement like 'insert into items%'`)
+
+  it('are made once a connection, however many chunks there are, and stay usable when their transaction fails', async () => {
+    const database = open({ poolMax: 1, prepareStatements: true })
+    await database.transaction([insertAll([1, 2]), insertAll([3])], limits)
+    await expect(database.transaction([insertAll([1]), insertAll([4])], limits)).rejects.toThrow('23505')
+    await database.transaction([insertAll([5]), insertAll([6])], limits)
+    expect(await database.query(prepared, limits)).toEqual([{ n: 1 }])
+    expect(await schema.sql('select array_agg(id order by id) as ids from items')).toEqual([{ ids: [1, 2, 3, 5, 6] }])
+  })
+
+  it('are not made unless asked for: a transaction pooler would lose them', async () => {
+    const database = open({ poolMax: 1 })
+    await database.transaction([insertAll([1])], limits)
+    expect(await database.query(prepared, limits)).toEqual([{ n: 0 }])
+  })
+})

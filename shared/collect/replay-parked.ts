@@ -11,7 +11,7 @@
 // Everything else stays queued until it is in.
 
 import type { Random } from '../clock.ts'
-import { confirmGaps } from '../db/statements.ts'
+import { confirmGaps } from '../db/queries.ts'
 import { CircuitOpenError, TooManyBadRowsError } from '../errors.ts'
 import { stateKeys } from '../names.ts'
 import { classifyFailure } from '../resilience/classify-failure.ts'

@@ -3,7 +3,7 @@
 // and that is recorded as a coverage gap. When the database can't be asked, the pools of the last run are watched on.
 
 import * as z from 'zod'
-import { busiestPools } from '../db/statements.ts'
+import { busiestPools } from '../db/queries.ts'
 import { parseTrades } from '../gecko/parse.ts'
 import { noItems, pageOf, type Collector, type FetchContext, type Page } from './collector.ts'
 import { eachPart } from './walk.ts'

@@ -9,7 +9,8 @@
 // A missing partition is made, and the part written again. Every other failure goes up untouched.
 
 import { insertQuarantine, quarantined, type QuarantinedRow } from '../db/quarantine.ts'
-import { daysOf, ensureDays, writeBatch, writtenRows, type Written } from '../db/statements.ts'
+import { daysOf, ensureDays } from '../db/partitions.ts'
+import { writeBatch, writtenRows, type Written } from '../db/statements.ts'
 import type { DatabaseError, Rows, Statement } from '../db/database.ts'
 import type { CallOptions, ResilientDatabase } from '../db/resilient-database.ts'
 import { TooManyBadRowsError } from '../errors.ts'

@@ -1,4 +1,4 @@
-// Every statement that the collectors use, as values. One shape at every size: insert .. select .. from unnest(columns) order by key on conflict,
+// The statements that write a batch, as values. One shape at every size: insert .. select .. from unnest(columns) order by key on conflict,
 // constant text, one array a column, at most 1,000 rows a statement. Each is idempotent, and says by which key.
 //
 // One lock order everywhere: partitions, dexes, tokens, pools, snapshots, trades, gaps, runs; inside a table by key. Writers that keep it can't deadlock.
@@ -301,13 +301,6 @@ from ${unnest(runColumns)}
 order by n.collector collate "C", n.run_id collate "C"
 on conflict do nothing`
 
-/** Makes the daily partitions of `table` for these UTC days, such as 2025-08-28. Idempotent. */
-export const ensureDays = (table: 'trades' | 'pool_snapshots', days: readonly string[]): Statement => ({
-  name: `ensure_days:${table}`,
-  text: `select ensure_days($1::text::regclass, $2::date[]) as made`,
-  values: [table, [...days]],
-})
-
 /** Sorts as mergeBatches does. */
 const poolKey = (network: string, address: string) => `${network}\0${address}`
 
@@ -340,12 +333,6 @@ function tradeStatements(trades: readonly TradeRow[]): Statement[] {
   return inChunks('insert_trades', insertTrades, tradeColumns, numbered, JSON.stringify([...pools.values()]))
 }
 
-/** Days of a batch's partitioned rows, by table. */
-export function daysOf(batch: Batch): { trades: readonly string[]; pool_snapshots: readonly string[] } {
-  const days = (ms: readonly number[]) => [...new Set(ms.map((at) => new Date(at).toISOString().slice(0, 10)))].toSorted()
-  return { trades: days(batch.trades.map((t) => t.blockAtMs)), pool_snapshots: days(batch.pools.map((p) => p.observedAtMs)) }
-}
-
 /**
  * The statements that write a merged batch (deduped and sorted: see batch.ts), in lock order.
  * `late` is for replays: a parked observation must not replace what a newer look has confirmed.
@@ -373,33 +360,4 @@ export function writtenRows(statements: readonly Statement[], answers: readonly 
   const rows = answers.filter((_, i) => statements[i]?.name === name).map((answer) => answer[0] as Row)
   const total = (column: string) => rows.reduce((sum, row) => sum + Number(row[column]), 0)
   return { inserted: total('inserted'), updated: total('updated') }
-}
-
-/** The most traded pools of these networks, busiest first. */
-export const busiestPools = (networks: readonly string[], limit: number): Statement => ({
-  name: 'busiest_pools',
-  text: `
-select network, address
-from pools
-where network = any ($1::text[]) and volume_h24_usd is not null
-order by volume_h24_usd desc, network, address
-limit $2`,
-  values: [[...networks], limit],
-})
-
-/** Once nothing is parked any more, a provisional gap is a real one. Idempotent. */
-export const confirmGaps: Statement = {
-  name: 'confirm_gaps',
-  text: `update coverage_gaps set status = 'open' where status = 'provisional'`,
-  values: [],
-}
-
-/** Tables that hold collected data, in the order of the README. */
-export const dataTables = ['dexes', 'tokens', 'pools', 'pool_snapshots', 'trades', 'coverage_gaps'] as const
-
-/** One row: a count for each data table. */
-export const countRows: Statement = {
-  name: 'count_rows',
-  text: `select ${dataTables.map((t) => `(select count(*)::int from ${t}) as ${t}`).join(', ')}`,
-  values: [],
 }

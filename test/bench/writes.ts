@@ -4,7 +4,7 @@
 
 import { Client } from 'pg'
 import { migrate } from '../../shared/db/migrate.ts'
-import { ensureDays } from '../../shared/db/statements.ts'
+import { ensureDays } from '../../shared/db/partitions.ts'
 import { copy, copyBare, loop, tokay, values } from './by-hand.ts'
 import type { Contestant, Writer } from './contestant.ts'
 import { drizzleOrm, kysely, postgresJs, postgresJsTold, typeOrm } from './peers.ts'

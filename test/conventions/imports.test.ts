@@ -40,6 +40,8 @@ const pure = (file: string) =>
     'shared/health/assess.ts',
     'shared/health/alert.ts',
     'shared/collect/batch.ts',
+    'shared/db/partitions.ts',
+    'shared/db/queries.ts',
     'shared/db/statements.ts',
   ].includes(file)
 

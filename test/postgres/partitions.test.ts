@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { daysOf, ensureDays, writeBatch } from '../../shared/db/statements.ts'
+import { daysOf, ensureDays } from '../../shared/db/partitions.ts'
+import { writeBatch } from '../../shared/db/statements.ts'
 import { mergeBatches } from '../../shared/collect/batch.ts'
 import { at, pool, trade, tradeKey } from '../support/rows.ts'
 import { connect, createTables, limits, type Tables } from '../support/tables.ts'

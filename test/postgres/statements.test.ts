@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { busiestPools, confirmGaps, countRows } from '../../shared/db/statements.ts'
+import { busiestPools, confirmGaps, countRows } from '../../shared/db/queries.ts'
 import { at, dex, gap, oneOfEach, pool, run, token, trade, tradeKey } from '../support/rows.ts'
 import { createTables, limits, type Tables } from '../support/tables.ts'
 

@@ -122,7 +122,7 @@ const schema = z.strictObject({
 
   retry: z
     .strictObject({
-      /** Attempts of one operation, the first included (D0, D4). */
+      /** Attempts of one operation, the first included. */
       attempts: z.int().min(1).max(10).default(3),
       /** Back-off is uniform in [0, min(capMs, baseMs x 2^n)]: full jitter. */
       baseMs: ms(1, 60_000).default(500),

@@ -36,7 +36,7 @@ export type ClaimResult =
   | { readonly verdict: 'not-due' | 'leased' | 'cooldown'; readonly untilMs: number }
 
 export type CooldownRules = {
-  /** Consecutive fetch or parse failures that put a collector into cooldown (D1, D2: 5). */
+  /** Consecutive fetch or parse failures that put a collector into cooldown. */
   readonly fetchFailures: number
   readonly cooldownForMs: number
 }

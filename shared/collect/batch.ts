@@ -32,6 +32,12 @@ const ages: { readonly [Table in Tables]: (row: Batch[Table][number]) => number 
   runs: (r) => r.endedAtMs,
 }
 
+/** Its gaps may still be filled: by what is parked, this batch included. */
+export const withProvisionalGaps = (batch: Batch): Batch => ({
+  ...batch,
+  gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })),
+})
+
 /** One batch of several, ready to be written: the newest row of a key wins, keys ascend. Idempotent. The rows are the same objects. */
 export function mergeBatches(batches: readonly Partial<Batch>[]): Batch {
   const merged = <Table extends Tables>(table: Table) =>

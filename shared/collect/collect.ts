@@ -15,6 +15,7 @@ import { stateKeys } from '../names.ts'
 import { newTally, type ClientCounts } from '../resilience/client-metrics.ts'
 import { claim, finish, type ClaimResult, type CollectorState } from '../state/claim.ts'
 import { updateItem, type StateTable } from '../state/state-table.ts'
+import { withProvisionalGaps } from './batch.ts'
 import { isFailure, type Collector, type Cursor, type FetchContext, type FetchFailure, type Page } from './collector.ts'
 import { createPageWriter } from './page-writer.ts'
 import { writeOrPark, type WriteTools } from './write-or-park.ts'
@@ -193,7 +194,7 @@ async function withGapsJudged(batch: Batch, { parked, log }: CollectTools): Prom
     return undefined
   })
   if (waiting === 0) return batch
-  return { ...batch, gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })) }
+  return withProvisionalGaps(batch)
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

@@ -6,7 +6,7 @@ import type { Written } from '../db/statements.ts'
 import { CircuitOpenError, DeadlineExceededError, TooManyBadRowsError } from '../errors.ts'
 import type { Batch } from '../model.ts'
 import { classifyFailure } from '../resilience/classify-failure.ts'
-import { mergeBatches, rowCount } from './batch.ts'
+import { mergeBatches, rowCount, withProvisionalGaps } from './batch.ts'
 import type { ParkedWrites } from './parked-writes.ts'
 import { writeMerged, type CountedTable, type DatabaseTools, type MergedWrite } from './write-merged.ts'
 
@@ -46,7 +46,6 @@ export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: 
     if (run.parking === false) throw error
     const reason = reasonOf(error)
     const parkedAtMs = tools.clock.nowMs()
-    const provisional: Batch = { ...batch, gaps: batch.gaps.map((gap) => ({ ...gap, status: 'provisional' })) }
     await tools.parked.park({
       id: crypto.randomUUID(),
       schemaVersion: 1,
@@ -54,7 +53,7 @@ export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: 
       runId: run.runId,
       parkedAtMs,
       reason,
-      batch: provisional,
+      batch: withProvisionalGaps(batch),
     })
     if (error instanceof TooManyBadRowsError) tools.log.error({ event: 'batch.refused', collector: run.collector, error })
     // a record of a run says nothing new: its data's parking was told

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { backoffMs } from '../../shared/resilience/backoff.ts'
-import { fits, remainingMs } from '../../shared/resilience/deadline.ts'
 
 const rules = { baseMs: 500, capMs: 5_000 }
 const almostOne = () => 0.999_999
@@ -33,20 +32,5 @@ describe('backoff', () => {
         expect(waitMs).toBeLessThanOrEqual(capMs)
       }),
     )
-  })
-})
-
-describe('deadline', () => {
-  const deadline = { atMs: 1_763_700_060_000 }
-
-  it('the remaining time shrinks to 0 and never below', () => {
-    expect(
-      [1_763_700_000_000, 1_763_700_059_999, 1_763_700_060_000, 1_763_700_099_000].map((nowMs) => remainingMs(deadline, nowMs)),
-    ).toEqual([60_000, 1, 0, 0])
-  })
-
-  it('what ends exactly at the deadline fits, a millisecond more does not', () => {
-    expect(fits(deadline, 1_763_700_050_000, 10_000)).toBe(true)
-    expect(fits(deadline, 1_763_700_050_000, 10_001)).toBe(false)
   })
 })

@@ -14,6 +14,7 @@ import { silentLog } from '../../shared/log.ts'
 import { createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { pgOptions } from '../support/pg-options.ts'
 
 const limits: AttemptLimits = { attemptForMs: 5_000, statementForMs: 4_000, lockForMs: 1_500 }
 const countUp: Statement = { name: 'count_up', text: 'update counter set n = n + 1 returning n', values: [] }
@@ -60,13 +61,7 @@ beforeEach(async () => {
   database = createPgDatabase({
     url: proxy.url(databaseUrl()),
     schema: schema.name,
-    poolMax: 2,
-    connectForMs: 3_000,
-    wakeForMs: 3_000,
-    idleForMs: 15_000,
-    lifetimeMs: 600_000,
-    clock: systemClock,
-    log: silentLog,
+    ...pgOptions,
   })
 })
 afterEach(async () => {

@@ -2,13 +2,12 @@ import type { Socket } from 'node:net'
 import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { startFaultProxy, type FaultProxy } from '../../cli/local/fault-proxy.ts'
-import { systemClock } from '../../shared/clock.ts'
 import type { AttemptLimits, Database, DatabaseError, Statement } from '../../shared/db/database.ts'
 import { createPgDatabase, type PgDatabaseOptions } from '../../shared/db/pg-database.ts'
 import { ConfigError } from '../../shared/errors.ts'
-import { silentLog } from '../../shared/log.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { pgOptions } from '../support/pg-options.ts'
 
 const limits: AttemptLimits = { attemptForMs: 10_000, statementForMs: 8_000, lockForMs: 1_500 }
 
@@ -33,13 +32,7 @@ function open(options: Partial<PgDatabaseOptions> = {}): Database {
   const database = createPgDatabase({
     url: databaseUrl(),
     schema: schema.name,
-    poolMax: 2,
-    connectForMs: 3_000,
-    wakeForMs: 3_000,
-    idleForMs: 15_000,
-    lifetimeMs: 600_000,
-    clock: systemClock,
-    log: silentLog,
+    ...pgOptions,
     ...options,
   })
   opened.push(database)

@@ -10,6 +10,7 @@ import { createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { pgOptions } from '../support/pg-options.ts'
 
 const limits = { attemptForMs: 5_000, statementForMs: 4_000, lockForMs: 1_500 }
 
@@ -60,13 +61,7 @@ beforeEach(async () => {
   database = createPgDatabase({
     url: proxy.url(databaseUrl()),
     schema: schema.name,
-    poolMax: 2,
-    connectForMs: 3_000,
-    wakeForMs: 3_000,
-    idleForMs: 15_000,
-    lifetimeMs: 600_000,
-    clock: systemClock,
-    log: silentLog,
+    ...pgOptions,
   })
 })
 afterEach(async () => {

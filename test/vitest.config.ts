@@ -7,6 +7,8 @@ export default defineConfig({
     exclude: ['**/node_modules/**', 'test/bench/**'],
     globalSetup: ['test/support/postgres-setup.ts'],
     reporters: ['default', ['json', { outputFile: 'node_modules/.cache/test-report.json' }]],
+    // more than cores: much of a test's time is waiting for timeouts that are real
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

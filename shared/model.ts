@@ -2,6 +2,8 @@
 // Money, prices and amounts are decimal text of any length, from the API to `numeric`: never a JavaScript number.
 // Instants are epoch milliseconds. A network and an address together name a pool or a token; Solana addresses are case-sensitive.
 
+import type { Histogram } from './resilience/histogram.ts'
+
 /** Decimal text such as "0.0000566673284218277368707532612867396024960039002528290815078515286", exponent allowed. Never "NaN". */
 export type Decimal = string
 
@@ -99,6 +101,17 @@ export type RunCounts = {
   readonly apiCalls: number
 }
 
+/** Batches that were handed to the database, whatever it said. */
+export type BatchCounts = {
+  readonly count: number
+  readonly rows: number
+  /** From the first page of a batch until it was handed over, summed. */
+  readonly waitedMs: number
+  /** Of `count` and `rows`: where the source had no more to give, so that their size says nothing about batching. */
+  readonly sourceLimited: number
+  readonly sourceLimitedRows: number
+}
+
 export type RunOutcome =
   /** Everything that the API had was written or parked. */
   | 'complete'
@@ -119,6 +132,37 @@ export type RunRow = RunCounts & {
   readonly problem: string | null
 }
 
+/** What one look of the health check saw. Of the clients' calls: those since the look before. */
+export type SampleRow = {
+  readonly atMs: number
+  /** Null: nobody asked the database, and nobody's calls tell. */
+  readonly isUp: boolean | null
+  /** 0 healthy, 1 degraded, 2 critical; null unknown. */
+  readonly status: number | null
+  /** A new connection. */
+  readonly connectMs: number | null
+  /** The look's own round trip. */
+  readonly queryMs: number | null
+  /** The longest wait for a lock. */
+  readonly lockWaitMs: number | null
+  readonly calls: number
+  readonly failed: number
+  /** Of those that are to be had. */
+  readonly connectionsPercent: number | null
+  readonly parked: number | null
+  /** How far the slowest collector is behind its interval. */
+  readonly collectorLagS: number | null
+  /** How long the circuit is open by now; 0 when it is closed. */
+  readonly breakerOpenS: number | null
+  readonly databaseBytes: number | null
+  readonly xidAge: number | null
+  /** Of the clients' calls and the look's own round trip. */
+  readonly latency: Histogram
+}
+
+/** An outage from its first sign to its end, as it was told. `report` is JSON text. */
+export type IncidentRow = { readonly startedAtMs: number; readonly endedAtMs: number; readonly report: string }
+
 /** Rows of any tables that are written in one transaction. Also the content of a parked write. */
 export type Batch = {
   readonly dexes: readonly DexRow[]
@@ -127,6 +171,8 @@ export type Batch = {
   readonly trades: readonly TradeRow[]
   readonly gaps: readonly GapRow[]
   readonly runs: readonly RunRow[]
+  readonly samples: readonly SampleRow[]
+  readonly incidents: readonly IncidentRow[]
 }
 
 /** An item that the API sent and that can't be stored; it never loses the page it came on. */

@@ -20,7 +20,15 @@ import { CircuitOpenError, DeadlineExceededError } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Admission, Outcome, Transition } from './resilience/circuit-breaker.ts'
 import type { Failure } from './resilience/classify-failure.ts'
-import { createMetricsRing, newTally, type ClientCounts, type ClientMetrics, type ClientTally } from './resilience/client-metrics.ts'
+import {
+  createMetricsRing,
+  newTally,
+  type ClientCounts,
+  type ClientMetrics,
+  type ClientTally,
+  type CountField,
+} from './resilience/client-metrics.ts'
+import { bucketOf } from './resilience/histogram.ts'
 import { fullRetryBudget, refundSuccess, spendRetry } from './resilience/retry-budget.ts'
 import { decideRetry, type RetryRules } from './resilience/retry-policy.ts'
 import type { Awaitable, Breaker } from './state/breaker.ts'
@@ -85,17 +93,18 @@ export function createResilientCalls(options: {
   let budget = fullRetryBudget
   let connectionsBefore = { lost: 0, poolResets: 0 }
 
-  function count(call: ResilientCall, nowMs: number, field: Exclude<keyof ClientCounts, 'failures'>, by = 1): void {
+  function count(call: ResilientCall, nowMs: number, field: CountField, by = 1): void {
     total[field] += by
     ring.at(nowMs)[field] += by
     if (call.tally) call.tally[field] += by
   }
 
-  /** The last attempt of a call, and the call. */
-  function countSuccess({ tally }: ResilientCall, nowMs: number): void {
-    succeedIn(total)
-    succeedIn(ring.at(nowMs))
-    if (tally) succeedIn(tally)
+  /** The last attempt of a call, and the call. `tookMs` undefined: its time says nothing of how the other side answers. */
+  function countSuccess({ tally }: ResilientCall, nowMs: number, tookMs: number | undefined): void {
+    const bucket = tookMs === undefined || tookMs < 0 ? undefined : bucketOf(tookMs)
+    succeedIn(total, bucket)
+    succeedIn(ring.at(nowMs), bucket)
+    if (tally) succeedIn(tally, bucket)
   }
 
   function countFailure(call: ResilientCall, nowMs: number, { class: reason, applied }: Judgement): void {
@@ -104,14 +113,18 @@ export function createResilientCalls(options: {
     if (applied === 'refused') count(call, nowMs, 'rollbacks')
   }
 
-  /** The driver's own counters, as far as they have moved since anybody looked: each loss is counted once, by whoever sees it first. */
-  function countConnections(call: ResilientCall, nowMs: number): void {
-    if (!connections) return
-    const { lost, poolResets } = connections()
+  /**
+   * The driver's own counters, as far as they have moved since anybody looked: each loss is counted once, by whoever sees it first.
+   * Answers how many connections were ever made.
+   */
+  function countConnections(call: ResilientCall, nowMs: number): number | undefined {
+    if (!connections) return undefined
+    const { connected, lost, poolResets } = connections()
     const before = connectionsBefore
     connectionsBefore = { lost, poolResets }
     if (lost > before.lost) count(call, nowMs, 'reconnections', lost - before.lost)
     if (poolResets > before.poolResets) count(call, nowMs, 'poolResets', poolResets - before.poolResets)
+    return connected
   }
 
   async function run<Answer>(call: ResilientCall, attempted: Attempted<Answer>): Promise<Answer> {
@@ -146,15 +159,15 @@ export function createResilientCalls(options: {
           const answer = await attempt(withinMs)
           const tookMs = clock.nowMs() - nowMs
           nowMs += tookMs
-          countConnections(call, nowMs)
           // a connection that is made says more of the way there, and of a database that wakes, than of how it answers
-          const isSlow = slowMs !== undefined && tookMs > slowMs && connections?.().connected === connectedBefore
+          const hadToConnect = countConnections(call, nowMs) !== connectedBefore
+          const isSlow = slowMs !== undefined && tookMs > slowMs && !hadToConnect
           if (isSlow) log.warn({ event: `${event.split('.')[0]}.attempt-slow`, name, tookMs })
           const database = isSlow ? 'failure' : 'success'
           const recorded = record(attempted, admitted, { database, stream: 'success', reason: isSlow ? 'slow' : undefined })
           if (recorded instanceof Promise) await recorded
           budget = refundSuccess(budget)
-          countSuccess(call, nowMs)
+          countSuccess(call, nowMs, hadToConnect ? undefined : tookMs)
           return answer
         } catch (error) {
           failed = { error }
@@ -207,15 +220,16 @@ export function createResilientCalls(options: {
 
   return {
     run,
-    counts: () => ({ ...total, failures: { ...total.failures } }),
+    counts: () => ({ ...total, failures: { ...total.failures }, latency: { ...total.latency } }),
     metrics: () => ring.metrics(clock.nowMs()),
   }
 }
 
-function succeedIn(tally: ClientTally): void {
+function succeedIn(tally: ClientTally, bucket: number | undefined): void {
   tally.calls++
   tally.attempts++
   tally.succeeded++
+  if (bucket !== undefined) tally.latency[bucket] = (tally.latency[bucket] ?? 0) + 1
 }
 
 /** What both breakers said. */

@@ -7,13 +7,13 @@ import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import path from 'node:path'
 import * as z from 'zod'
-import type { ParkedWrite, ParkedWrites, Received } from '../../shared/collect/parked-writes.ts'
+import { newestVersion, type ParkedWrite, type ParkedWrites, type Received } from '../../shared/collect/parked-writes.ts'
 import type { Log } from '../../shared/log.ts'
 
 /** The envelope; the rows were made by parse and are read back as they were written. */
 const envelope = z.object({
   id: z.string(),
-  schemaVersion: z.literal(1),
+  schemaVersion: z.int().min(1).max(newestVersion),
   collector: z.string(),
   runId: z.string(),
   parkedAtMs: z.number(),
@@ -25,6 +25,9 @@ const envelope = z.object({
     trades: z.array(z.looseObject({})),
     gaps: z.array(z.looseObject({})),
     runs: z.array(z.looseObject({})),
+    // not in the first version
+    samples: z.array(z.looseObject({})).default([]),
+    incidents: z.array(z.looseObject({})).default([]),
   }),
 })
 
@@ -126,7 +129,7 @@ function readWrite(text: string): ParkedWrite | 'newer' | 'damaged' {
     return 'damaged' // cut short by a full disk, say: the caller names the file
   }
   const { data: version } = z.object({ schemaVersion: z.int() }).safeParse(json)
-  if (version && version.schemaVersion > 1) return 'newer'
+  if (version && version.schemaVersion > newestVersion) return 'newer'
   const write = envelope.safeParse(json)
   return write.success ? (write.data as unknown as ParkedWrite) : 'damaged'
 }

@@ -4,7 +4,7 @@
 
 import type { Batch } from '../model.ts'
 
-export const emptyBatch: Batch = { dexes: [], tokens: [], pools: [], trades: [], gaps: [], runs: [] }
+export const emptyBatch: Batch = { dexes: [], tokens: [], pools: [], trades: [], gaps: [], runs: [], samples: [], incidents: [] }
 
 /** All rows that a batch holds, whatever their table. */
 export const rowCount = (batch: Partial<Batch>) => Object.values(batch).reduce((sum, rows) => sum + rows.length, 0)
@@ -20,6 +20,8 @@ const keys: { readonly [Table in Tables]: (row: Batch[Table][number]) => readonl
   trades: (r) => [sortable(r.blockAtMs), r.key],
   gaps: (r) => [r.stream, sortable(r.fromMs)],
   runs: (r) => [r.collector, r.runId],
+  samples: (r) => [sortable(r.atMs)],
+  incidents: (r) => [sortable(r.startedAtMs)],
 }
 
 /** Of two rows with one key the one with the higher age stays. */
@@ -30,6 +32,9 @@ const ages: { readonly [Table in Tables]: (row: Batch[Table][number]) => number 
   trades: (r) => -r.fetchedAtMs,
   gaps: (r) => r.toMs,
   runs: (r) => r.endedAtMs,
+  // a look is over when it is told
+  samples: () => 0,
+  incidents: (r) => r.endedAtMs,
 }
 
 /** Its gaps may still be filled: by what is parked, this batch included. */
@@ -53,6 +58,8 @@ export function mergeBatches(batches: readonly Partial<Batch>[]): Batch {
     trades: merged('trades'),
     gaps: merged('gaps'),
     runs: merged('runs'),
+    samples: merged('samples'),
+    incidents: merged('incidents'),
   }
 }
 

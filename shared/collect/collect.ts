@@ -10,11 +10,12 @@ import type { Settings } from '../config.ts'
 import type { Statement } from '../db/database.ts'
 import { DeadlineExceededError, GeckoApiError } from '../errors.ts'
 import type { GeckoClient } from '../gecko/client.ts'
-import type { Batch, RunCounts, RunOutcome, RunRow } from '../model.ts'
-import { stateKeys } from '../names.ts'
+import type { Batch, BatchCounts, RunCounts, RunOutcome, RunRow } from '../model.ts'
+import { collectorNames, stateKeys } from '../names.ts'
+import type { BreakerState } from '../resilience/circuit-breaker.ts'
 import { newTally, type ClientCounts } from '../resilience/client-metrics.ts'
-import { claim, finish, type ClaimResult, type CollectorState } from '../state/claim.ts'
-import { updateItem, type StateTable } from '../state/state-table.ts'
+import { claim, finish, type ClaimResult, type CollectorState, type Pacing } from '../state/claim.ts'
+import { updateItem, type StateItem, type StateTable } from '../state/state-table.ts'
 import { withProvisionalGaps } from './batch.ts'
 import { isFailure, type Collector, type Cursor, type FetchContext, type FetchFailure, type Page } from './collector.ts'
 import { createPageWriter } from './page-writer.ts'
@@ -99,7 +100,12 @@ export async function collect(collector: Collector, tools: CollectTools, request
   const end = async (outcome: RunOutcome, problem: string | null) => {
     if (dryRun) return
     const record: RunRow = { ...counts(), collector: collector.name, runId, startedAtMs, endedAtMs: clock.nowMs(), outcome, problem }
-    await finishRun(collector, tools, record, { cursor: writer.cursor, client: tally })
+    await finishRun(collector, tools, record, {
+      cursor: writer.cursor,
+      client: tally,
+      // pages that are written one by one on purpose say nothing about how batches fill
+      ...(batching ? { batches: writer.batches } : {}),
+    })
     await writeOrPark({ runs: [record] }, tools, run)
   }
 
@@ -147,8 +153,8 @@ async function claimRun(collector: Collector, tools: CollectTools, run: CollectR
   const { clock, log, settings, state } = tools
   const { runId, scheduledAtMs, deadlineAtMs, force = false } = run
   const nowMs = clock.nowMs()
-  const baseIntervalMs = settings.collectors[collector.name].everyMinutes * 60_000
-  const asked = { runId, scheduledAtMs, force, nowMs, baseIntervalMs, leaseForMs: deadlineAtMs - nowMs + claimBeyondMs }
+  const leaseForMs = deadlineAtMs - nowMs + claimBeyondMs
+  const asked = { runId, scheduledAtMs, force, nowMs, leaseForMs, ...scheduleOf(collector, settings) }
   try {
     return await updateItem(state, stateKeys.collector(collector.name), (data?: CollectorState) => claim(data, asked), tools)
   } catch (error) {
@@ -161,20 +167,40 @@ async function finishRun(
   collector: Collector,
   tools: CollectTools,
   { runId, outcome, endedAtMs }: RunRow,
-  { cursor, client }: { cursor: Cursor; client: ClientCounts },
+  { cursor, ...did }: { cursor: Cursor; client: ClientCounts; batches?: BatchCounts },
 ): Promise<void> {
-  // over the stored one: a run whose claim's answer was lost has its lease, but knows only the streams that it moved
-  const ended = (data?: CollectorState) => ({
-    runId,
-    outcome,
-    nowMs: endedAtMs,
-    cursor: { ...(data?.cursor as Cursor | null), ...cursor },
-    client,
-  })
+  const { state, settings, log } = tools
+  const key = stateKeys.collector(collector.name)
   try {
-    await updateItem(tools.state, stateKeys.collector(collector.name), (data?: CollectorState) => finish(data, ended(data)), tools)
+    const items = await state.list()
+    const pacing = { ...scheduleOf(collector, settings), ...othersOf(collector, items) }
+    // over the stored one: a run whose claim's answer was lost has its lease, but knows only the streams that it moved
+    const ended = (data?: CollectorState) => ({
+      ...did,
+      runId,
+      outcome,
+      pacing,
+      nowMs: endedAtMs,
+      cursor: { ...(data?.cursor as Cursor | null), ...cursor },
+    })
+    const known = items.find((item) => item.key === key)
+    await updateItem(state, key, (data?: CollectorState) => finish(data, ended(data)), { ...tools, known })
   } catch (error) {
-    tools.log.error({ event: 'cursor.unmoved', collector: collector.name, error })
+    log.error({ event: 'cursor.unmoved', collector: collector.name, error })
+  }
+}
+
+const scheduleOf = ({ name }: Collector, { collectors, schedule }: Settings) => ({
+  baseIntervalMs: collectors[name].everyMinutes * 60_000,
+  maxFactor: schedule.maxStretch,
+})
+
+function othersOf({ name }: Collector, items: readonly StateItem[]): Pick<Pacing, 'others' | 'isCircuitClosed'> {
+  const keys = new Set(collectorNames.filter((other) => other !== name).map(stateKeys.collector))
+  const circuit = items.find((item) => item.key === stateKeys.databaseBreaker)?.data as BreakerState | undefined
+  return {
+    others: items.filter((item) => keys.has(item.key)).map((item) => item.data as CollectorState),
+    isCircuitClosed: circuit?.state !== 'open',
   }
 }
 

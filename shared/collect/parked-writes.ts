@@ -4,10 +4,17 @@
 
 import type { Batch } from '../model.ts'
 
+/** 2: holds looks or outages of the health check as well. Older code would not see them, and lose them. */
+export type SchemaVersion = 1 | 2
+export const newestVersion: SchemaVersion = 2
+
+/** The oldest that says all of it: what older code can replay, it may, while two releases run side by side. */
+export const versionOf = ({ samples, incidents }: Batch): SchemaVersion => (samples.length + incidents.length > 0 ? 2 : 1)
+
 export type ParkedWrite = {
   readonly id: string
   /** An older version is upgraded when read, a newer one stays queued for newer code. */
-  readonly schemaVersion: 1
+  readonly schemaVersion: SchemaVersion
   readonly collector: string
   readonly runId: string
   readonly parkedAtMs: number

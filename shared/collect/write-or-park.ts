@@ -7,7 +7,7 @@ import { CircuitOpenError, DeadlineExceededError, TooManyBadRowsError } from '..
 import type { Batch } from '../model.ts'
 import { classifyFailure } from '../resilience/classify-failure.ts'
 import { mergeBatches, rowCount, withProvisionalGaps } from './batch.ts'
-import type { ParkedWrites } from './parked-writes.ts'
+import { versionOf, type ParkedWrites } from './parked-writes.ts'
 import { writeMerged, type CountedTable, type DatabaseTools, type MergedWrite } from './write-merged.ts'
 
 export type WriteTools = DatabaseTools & {
@@ -44,23 +44,26 @@ export async function writeOrPark(rows: Partial<Batch>, tools: WriteTools, run: 
     return { kind: 'written', ...written, quarantined: quarantined.filter((row) => row.table === run.table).length }
   } catch (error) {
     if (run.parking === false) throw error
-    const reason = reasonOf(error)
-    const parkedAtMs = tools.clock.nowMs()
-    await tools.parked.park({
-      id: crypto.randomUUID(),
-      schemaVersion: 1,
-      collector: run.collector,
-      runId: run.runId,
-      parkedAtMs,
-      reason,
-      batch: withProvisionalGaps(batch),
-    })
+    const parked = await park(batch, reasonOf(error), tools, run)
     if (error instanceof TooManyBadRowsError) tools.log.error({ event: 'batch.refused', collector: run.collector, error })
-    // a record of a run says nothing new: its data's parking was told
-    if (rowCount(batch) > batch.runs.length)
-      tools.log.warn({ event: 'batch.parked', collector: run.collector, rows: rowCount(batch), reason })
-    return { kind: 'parked', reason }
+    return parked
   }
+}
+
+/** For rows of which it is known that the database would not take them now. */
+export async function park(
+  rows: Partial<Batch>,
+  reason: string,
+  tools: Pick<WriteTools, 'parked' | 'clock' | 'log'>,
+  { collector, runId }: Pick<WriteRun, 'collector' | 'runId'>,
+): Promise<Outcome> {
+  const batch = withProvisionalGaps(mergeBatches([rows]))
+  const parkedAtMs = tools.clock.nowMs()
+  await tools.parked.park({ id: crypto.randomUUID(), schemaVersion: versionOf(batch), collector, runId, parkedAtMs, reason, batch })
+  // the record of a run, or of a look, says nothing new: the parking of the data, and the look itself, are told
+  const records = batch.runs.length + batch.samples.length
+  if (rowCount(batch) > records) tools.log.warn({ event: 'batch.parked', collector, rows: rowCount(batch), reason })
+  return { kind: 'parked', reason }
 }
 
 function reasonOf(error: unknown): string {

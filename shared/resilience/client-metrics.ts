@@ -4,6 +4,8 @@
 // The windows are a ring of buckets of 10 s. A bucket is known by the time that it stands for: after an hour of silence (a frozen container)
 // its place is taken over, never added to, and what lies outside a window, also in the future of a clock that jumped back, is not read.
 
+import { addHistogram, type Histogram, type OpenHistogram } from './histogram.ts'
+
 export type ClientCounts = {
   /** Ended, in whatever way. */
   readonly calls: number
@@ -20,10 +22,28 @@ export type ClientCounts = {
   readonly poolResets: number
   /** Failed attempts by class. */
   readonly failures: Readonly<Record<string, number>>
+  /**
+   * Of the attempts that succeeded, in whole milliseconds, waiting for a free connection included. Without those that had to connect first:
+   * that says more of the way there, and of a database that wakes, than of how it answers.
+   */
+  readonly latency: Histogram
 }
 
+/** The counts that are plain numbers. */
+export type CountField = Exclude<keyof ClientCounts, 'failures' | 'latency'>
+
 /** Where the client counts as it goes. One run's own tally is made with `newTally` and given along with each call. */
-export type ClientTally = { -readonly [Field in keyof ClientCounts]: Field extends 'failures' ? Record<string, number> : number }
+export type ClientTally = { -readonly [Field in CountField]: number } & {
+  readonly failures: Record<string, number>
+  readonly latency: OpenHistogram
+}
+
+/** Failed attempts that were contention: locks, deadlocks, serialization. */
+export const contendedIn = ({ failures }: Pick<ClientCounts, 'failures'>) => (failures['contention'] ?? 0) + (failures['lock-timeout'] ?? 0)
+
+/** Calls that failed for good: neither succeeded nor refused by an open circuit. */
+export const failedIn = ({ calls, succeeded, refused }: Pick<ClientCounts, 'calls' | 'succeeded' | 'refused'>) =>
+  calls - succeeded - refused
 
 export const newTally = (): ClientTally => ({
   calls: 0,
@@ -35,10 +55,13 @@ export const newTally = (): ClientTally => ({
   reconnections: 0,
   poolResets: 0,
   failures: {},
+  latency: {},
 })
 
 function addCounts(to: ClientTally, more: ClientCounts): void {
-  const { failures, ...counts } = more
+  // what an older release has counted has no latency
+  const { failures, latency = {}, ...counts } = more
+  addHistogram(to.latency, latency)
   for (const [field, count] of Object.entries(counts)) to[field as keyof typeof counts] += count
   for (const [reason, count] of Object.entries(failures)) to.failures[reason] = (to.failures[reason] ?? 0) + count
 }

@@ -5,18 +5,23 @@
 //   finish  the lease's holder says how it went and lets go. Nobody else changes anything.
 //
 // A run that dies leaves its lease behind. Once that has ended, any tick may run at once, because nothing says that the work was done.
+// How often a tick is due follows the contention that all collectors meet together: see adaptive-interval.
+//
 // Due is decided on the grid of scheduled times, with half a tick of tolerance and in whole ticks. Without the tolerance +-10 s of jitter
 // loses a third of the ticks; without whole ticks a factor of 1.5 flaps between one tick and two.
 
-import type { RunOutcome } from '../model.ts'
+import type { BatchCounts, RunOutcome } from '../model.ts'
+import { adaptInterval, pooledOf, type Pace } from '../resilience/adaptive-interval.ts'
 import { sumOfCounts, type ClientCounts } from '../resilience/client-metrics.ts'
 import type { Decision } from './state-table.ts'
 
 export type CollectorState = {
   /** The scheduled time from which a tick is due. */
   readonly nextDueAtMs: number
-  /** 1: every tick. Adaptive scheduling stretches it, up to 16. */
+  /** 1: every tick. Stretched while writers contend. */
   readonly intervalFactor: number
+  /** What the next decision about that looks back to. */
+  readonly pace?: Pace
   /** Consecutive runs in which fetching or parsing failed. */
   readonly fetchFailures: number
   readonly cooldownUntilMs: number | null
@@ -28,6 +33,18 @@ export type CollectorState = {
   readonly lastRunId: string | null
   /** What its runs asked of the database, in all instances and since ever: whoever reads it twice knows what came between. */
   readonly client?: ClientCounts
+  /** What its runs wrote or parked, and how long it had waited: as `client`, in all instances and since ever. */
+  readonly batches?: BatchCounts
+}
+
+/** What a run's end needs to know of the others to set the pace. */
+export type Pacing = {
+  readonly others: readonly CollectorState[]
+  /** The database's. */
+  readonly isCircuitClosed: boolean
+  /** Intervals are stretched by this at most. 1: never. */
+  readonly maxFactor: number
+  readonly baseIntervalMs: number
 }
 
 export type ClaimResult =
@@ -60,9 +77,18 @@ const neverRun: CollectorState = {
  */
 export function claim(
   stored: CollectorState | undefined,
-  run: { runId: string; scheduledAtMs: number; nowMs: number; baseIntervalMs: number; leaseForMs: number; force?: boolean },
+  run: {
+    runId: string
+    scheduledAtMs: number
+    nowMs: number
+    baseIntervalMs: number
+    leaseForMs: number
+    force?: boolean
+    /** Of the settings as they are now: a smaller one holds at once. */
+    maxFactor?: number
+  },
 ): Decision<CollectorState, ClaimResult> {
-  const { runId, scheduledAtMs, nowMs, baseIntervalMs, leaseForMs, force = false } = run
+  const { runId, scheduledAtMs, nowMs, baseIntervalMs, leaseForMs, force = false, maxFactor = Infinity } = run
   const state = stored ?? neverRun
   const { lease, cooldownUntilMs, cursor } = state
   if (lease && isLive(lease.untilMs, nowMs, leaseForMs)) {
@@ -73,7 +99,7 @@ export function claim(
   if (force) return { data: claimed, result: { verdict: 'run', cursor } }
   if (cooldownUntilMs !== null && cooldownUntilMs > nowMs)
     return { data: undefined, result: { verdict: 'cooldown', untilMs: cooldownUntilMs } }
-  const intervalMs = wholeTicks(state.intervalFactor) * baseIntervalMs
+  const intervalMs = wholeTicks(Math.min(state.intervalFactor, maxFactor)) * baseIntervalMs
   const wasLost = lease !== undefined
   if (!wasLost && !isDue(state.nextDueAtMs, { scheduledAtMs, nowMs, baseIntervalMs, intervalMs })) {
     return { data: undefined, result: { verdict: 'not-due', untilMs: state.nextDueAtMs } }
@@ -83,13 +109,22 @@ export function claim(
 
 /**
  * The lease's holder has ended, in time or not. Answers false, and changes nothing, for a run whose lease has gone to another:
- * its rows are in, but the other run's cursor decides. A `cursor` left out stays as it is.
+ * its rows are in, but the other run's cursor decides. A `cursor` left out stays as it is, and so does the interval without `pacing`.
  */
 export function finish(
   stored: CollectorState | undefined,
-  run: { runId: string; outcome: RunOutcome; cursor?: unknown; client?: ClientCounts; nowMs: number; rules?: CooldownRules },
+  run: {
+    runId: string
+    outcome: RunOutcome
+    cursor?: unknown
+    client?: ClientCounts
+    batches?: BatchCounts
+    pacing?: Pacing
+    nowMs: number
+    rules?: CooldownRules
+  },
 ): Decision<CollectorState, { readonly finished: boolean }> {
-  const { runId, outcome, cursor, client, nowMs, rules = cooldownRules } = run
+  const { runId, outcome, cursor, client, batches, pacing, nowMs, rules = cooldownRules } = run
   if (stored?.lease?.runId !== runId) return { data: undefined, result: { finished: false } }
   const { lease: _released, ...kept } = stored
   const state: CollectorState = {
@@ -98,9 +133,36 @@ export function finish(
     lastRunId: runId,
     ...(cursor === undefined ? {} : { cursor }),
     ...(client === undefined ? {} : { client: sumOfCounts(stored.client, client) }),
+    ...(batches === undefined ? {} : { batches: sumOfBatches(stored.batches, batches) }),
   }
-  return { data: { ...state, ...consequences(state, outcome, nowMs, rules) }, result: { finished: true } }
+  const next = pacing ? { ...state, ...paced(state, pacing, nowMs) } : state
+  return { data: { ...next, ...consequences(next, outcome, nowMs, rules) }, result: { finished: true } }
 }
+
+/**
+ * One factor for all: whoever decided last has it in its item, and the others take it over when they end. With a factor of its own each
+ * collector would drift away from the others, and the fast ones would keep what they have (simulated: Jain's fairness 0.62).
+ * The next run comes by the new factor already: else it would be judged by locks that the old one caused, and stretch again.
+ */
+function paced(state: CollectorState, pacing: Pacing, nowMs: number): Pick<CollectorState, 'intervalFactor' | 'pace' | 'nextDueAtMs'> {
+  const { others, isCircuitClosed, maxFactor, baseIntervalMs } = pacing
+  const last = others.reduce((newest, other) => ((other.pace?.sinceMs ?? 0) > (newest.pace?.sinceMs ?? 0) ? other : newest), state)
+  const pooled = pooledOf([state, ...others].map(({ client }) => client))
+  const next = adaptInterval({ intervalFactor: last.intervalFactor, pace: last.pace, pooled, nowMs, isCircuitClosed, maxFactor })
+  const moreTicks = wholeTicks(next.intervalFactor) - wholeTicks(state.intervalFactor)
+  return { ...next, nextDueAtMs: state.nextDueAtMs + moreTicks * baseIntervalMs }
+}
+
+const sumOfBatches = (a: BatchCounts | undefined, b: BatchCounts): BatchCounts =>
+  a === undefined
+    ? b
+    : {
+        count: a.count + b.count,
+        rows: a.rows + b.rows,
+        waitedMs: a.waitedMs + b.waitedMs,
+        sourceLimited: a.sourceLimited + b.sourceLimited,
+        sourceLimitedRows: a.sourceLimitedRows + b.sourceLimitedRows,
+      }
 
 function consequences(state: CollectorState, outcome: RunOutcome, nowMs: number, rules: CooldownRules): Partial<CollectorState> {
   switch (outcome) {

@@ -106,6 +106,6 @@ describe('a merged batch', () => {
 
   it('counts the rows of all its tables', () => {
     expect(rowCount(emptyBatch)).toBe(0)
-    expect(rowCount(mergeBatches([oneOfEach(), { pools: [pool({ address: 'PoolB' })] }]))).toBe(7)
+    expect(rowCount(mergeBatches([oneOfEach(), { pools: [pool({ address: 'PoolB' })] }]))).toBe(9)
   })
 })

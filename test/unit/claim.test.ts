@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../shared/clock.ts'
 import type { RunOutcome } from '../../shared/model.ts'
 import { newTally } from '../../shared/resilience/client-metrics.ts'
-import { claim, finish, type ClaimResult, type CollectorState } from '../../shared/state/claim.ts'
+import { claim, finish, type ClaimResult, type CollectorState, type Pacing } from '../../shared/state/claim.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { updateItem } from '../../shared/state/state-table.ts'
 
@@ -32,7 +32,7 @@ function collector(initial?: Partial<CollectorState>) {
       item.data = data ?? item.data
       return result
     },
-    finish(runId: string, outcome: RunOutcome, nowMs: number, extra: { cursor?: unknown } = {}): boolean {
+    finish(runId: string, outcome: RunOutcome, nowMs: number, extra: Partial<Parameters<typeof finish>[1]> = {}): boolean {
       const { data, result } = finish(item.data, { runId, outcome, nowMs, ...extra })
       item.data = data ?? item.data
       return result.finished
@@ -302,5 +302,90 @@ describe('finish', () => {
     const before = item.data
     expect(item.finish('a', 'failed', tickMs + 5_000)).toBe(false)
     expect(item.data).toBe(before)
+  })
+})
+
+describe('how batches filled', () => {
+  it("is added to what the collector's runs did before", () => {
+    const item = running({})
+    const batches = { count: 2, rows: 900, waitedMs: 4_000, sourceLimited: 1, sourceLimitedRows: 100 }
+    item.finish('a', 'complete', tickMs, { batches })
+    expect(item.data?.batches).toEqual(batches)
+    item.claim('b', tickMs + baseIntervalMs)
+    item.finish('b', 'complete', tickMs + baseIntervalMs, { batches })
+    expect(item.data?.batches).toEqual({ count: 4, rows: 1_800, waitedMs: 8_000, sourceLimited: 2, sourceLimitedRows: 200 })
+    item.claim('c', tickMs + 2 * baseIntervalMs)
+    item.finish('c', 'complete', tickMs + 2 * baseIntervalMs)
+    expect(item.data?.batches?.count).toBe(4)
+  })
+})
+
+describe('the pace of a collector', () => {
+  const sums = (calls: number, contended: number) => ({ calls, succeeded: calls, attempts: calls, contended })
+  const counts = (calls: number, contended: number) => ({
+    ...newTally(),
+    calls,
+    succeeded: calls,
+    attempts: calls,
+    failures: { 'lock-timeout': contended },
+  })
+  /** Decided by this collector five minutes ago, when all together had made 100 calls. */
+  const paced = { pace: { ...sums(100, 0), sinceMs: tickMs - 5 * minuteMs }, client: counts(50, 0) }
+  const other = (fields: Partial<CollectorState>): CollectorState => ({ ...(collector({}).data as CollectorState), ...fields })
+  const pacing = (fields: Partial<Pacing> = {}): Pacing => ({
+    others: [other({ client: counts(50, 0) })],
+    isCircuitClosed: true,
+    maxFactor: 16,
+    baseIntervalMs,
+    ...fields,
+  })
+
+  it('is set by what all collectors met together: locks of the others stretch it', () => {
+    const item = running(paced)
+    item.finish('a', 'complete', tickMs, { client: counts(20, 0), pacing: pacing({ others: [other({ client: counts(70, 10) })] }) })
+    expect(item.data).toMatchObject({ intervalFactor: 1.5, pace: { ...sums(140, 10), sinceMs: tickMs } })
+  })
+
+  it('holds from the next run on: stretched to two ticks, it comes a tick later', () => {
+    const item = running(paced)
+    item.finish('a', 'complete', tickMs, { client: counts(40, 10), pacing: pacing() })
+    expect(item.data).toMatchObject({ intervalFactor: 1.5, nextDueAtMs: tickMs + 2 * baseIntervalMs })
+    expect(item.claim('b', tickMs + baseIntervalMs).verdict).toBe('not-due')
+    expect(item.claim('b', tickMs + 2 * baseIntervalMs).verdict).toBe('run')
+  })
+
+  it('brings the next run forward when it comes back', () => {
+    const item = running({ ...paced, intervalFactor: 2.6 })
+    expect(item.data?.nextDueAtMs).toBe(tickMs + 3 * baseIntervalMs)
+    item.finish('a', 'complete', tickMs, { client: counts(40, 0), pacing: pacing() })
+    expect(item.data?.intervalFactor).toBeCloseTo(2.34, 10)
+    expect(item.data?.nextDueAtMs).toBe(tickMs + 2 * baseIntervalMs)
+  })
+
+  it('is one for all: what another has decided since is taken over, and not decided again', () => {
+    const item = running(paced)
+    const decided = other({ intervalFactor: 6, pace: { ...sums(130, 30), sinceMs: tickMs - minuteMs }, client: counts(80, 30) })
+    item.finish('a', 'complete', tickMs, { client: counts(40, 20), pacing: pacing({ others: [decided] }) })
+    expect(item.data).toMatchObject({ intervalFactor: 6, pace: decided.pace, nextDueAtMs: tickMs + 6 * baseIntervalMs })
+  })
+
+  it('is not judged while the circuit is not closed', () => {
+    const item = running(paced)
+    item.finish('a', 'complete', tickMs, { client: counts(40, 40), pacing: pacing({ isCircuitClosed: false }) })
+    expect(item.data).toMatchObject({ intervalFactor: 1, pace: { ...sums(140, 40), sinceMs: tickMs } })
+  })
+
+  it('leaves a deferred run due at the next tick', () => {
+    const item = running(paced)
+    item.finish('a', 'deferred', tickMs + 1_000, { client: counts(40, 40), pacing: pacing() })
+    expect(item.data).toMatchObject({ intervalFactor: 1.5, nextDueAtMs: tickMs + 1_000 })
+  })
+
+  it('is forgotten at the next tick when stretching is switched off', () => {
+    const item = collector({ intervalFactor: 8 })
+    expect(item.claim('a', tickMs, { maxFactor: 1 }).verdict).toBe('run')
+    expect(item.data?.nextDueAtMs).toBe(tickMs + baseIntervalMs)
+    const waiting = collector({ intervalFactor: 8, nextDueAtMs: tickMs + 7 * baseIntervalMs })
+    expect(waiting.claim('a', tickMs, { maxFactor: 1 }).verdict).toBe('run')
   })
 })

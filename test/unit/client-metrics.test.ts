@@ -1,6 +1,13 @@
 import { array, assert, integer, property } from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createMetricsRing, newTally, sumOfCounts } from '../../shared/resilience/client-metrics.ts'
+import {
+  contendedIn,
+  createMetricsRing,
+  failedIn,
+  newTally,
+  sumOfCounts,
+  type ClientCounts,
+} from '../../shared/resilience/client-metrics.ts'
 
 const startMs = Date.UTC(2026, 0, 1)
 const minuteMs = 60_000
@@ -86,8 +93,16 @@ describe('the metrics of a client', () => {
 
 describe('sumOfCounts', () => {
   it('adds every count and every class, and takes an absent one as nothing', () => {
-    const a = { ...newTally(), calls: 1, succeeded: 2, refused: 3, attempts: 4, retries: 5, failures: { data: 1 } }
-    const b = { ...newTally(), calls: 10, rollbacks: 6, reconnections: 7, poolResets: 8, failures: { data: 1, slow: 2 } }
+    const a = { ...newTally(), calls: 1, succeeded: 2, refused: 3, attempts: 4, retries: 5, failures: { data: 1 }, latency: { 8: 3 } }
+    const b = {
+      ...newTally(),
+      calls: 10,
+      rollbacks: 6,
+      reconnections: 7,
+      poolResets: 8,
+      failures: { data: 1, slow: 2 },
+      latency: { 8: 1, 9: 2 },
+    }
     expect(sumOfCounts(a, undefined, b)).toEqual({
       calls: 11,
       succeeded: 2,
@@ -98,7 +113,30 @@ describe('sumOfCounts', () => {
       reconnections: 7,
       poolResets: 8,
       failures: { data: 2, slow: 2 },
+      latency: { 8: 4, 9: 2 },
     })
     expect(a.calls).toBe(1)
+    expect(a.latency).toEqual({ 8: 3 })
+  })
+
+  it('takes what an older release has counted, which has no latency', () => {
+    const { latency: _none, ...older } = { ...newTally(), calls: 4 }
+    expect(sumOfCounts(older as ClientCounts, { ...newTally(), calls: 1, latency: { 8: 1 } })).toEqual({
+      ...newTally(),
+      calls: 5,
+      latency: { 8: 1 },
+    })
+  })
+})
+
+describe('of what a client counted', () => {
+  it('locks, deadlocks and serialization failures are contention, nothing else is', () => {
+    const failures = { contention: 2, 'lock-timeout': 3, connection: 5, 'earlier-attempt': 7, data: 11 }
+    expect(contendedIn({ failures })).toBe(5)
+    expect(contendedIn(newTally())).toBe(0)
+  })
+
+  it('calls that neither succeeded nor were refused have failed for good', () => {
+    expect(failedIn({ ...newTally(), calls: 10, succeeded: 6, refused: 3 })).toBe(1)
   })
 })

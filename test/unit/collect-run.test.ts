@@ -4,6 +4,7 @@ import { noItems, pageOf, type Collector, type Page } from '../../shared/collect
 import { collectors } from '../../shared/collect/collectors.ts'
 import { DeadlineExceededError, GeckoApiError } from '../../shared/errors.ts'
 import type { GeckoClient } from '../../shared/gecko/client.ts'
+import { newTally } from '../../shared/resilience/client-metrics.ts'
 import type { CollectorState } from '../../shared/state/claim.ts'
 import { createMemoryTools, type MemoryTools } from '../support/collect-tools.ts'
 import { unreachable } from '../support/fake-database.ts'
@@ -424,5 +425,60 @@ describe('the record of a run', () => {
       ['connection', 0, [1]],
     ])
     expect(tools.log.named('batch.parked')).toMatchObject([{ level: 'warn', collector: 'dexes', rows: 1, reason: 'connection' }])
+  })
+})
+
+describe('what a run leaves in its item for others to judge', () => {
+  it('is how its batches filled, and nothing where batching is switched off', async () => {
+    const names = ['orca', 'raydium', 'meteora']
+    const pages = () => yielding(dexPage(names), dexPage(['phoenix']))
+    const tools = toolsWith(dexPages([]), { batch: { maxRows: 3 } })
+    await collect(pages(), tools, at(tickMs))
+    expect((await stateOf(tools))?.batches).toEqual({ count: 2, rows: 4, waitedMs: 0, sourceLimited: 1, sourceLimitedRows: 1 })
+    const unbatched = toolsWith(dexPages([]), { collectors: { dexes: { batching: false } } })
+    await collect(pages(), unbatched, at(tickMs))
+    expect((await stateOf(unbatched))?.batches).toBeUndefined()
+  })
+})
+
+describe('the interval of a collector', () => {
+  const sinceMs = tickMs - 10 * minuteMs
+  const nothing = { calls: 0, succeeded: 0, attempts: 0, contended: 0 }
+  /** Another collector, whose runs met locks since the last decision. */
+  async function contendedTools(settings: object = {}) {
+    const tools = toolsWith(dexPages([]), settings)
+    const counts = { ...newTally(), calls: 40, succeeded: 40, attempts: 50, failures: { 'lock-timeout': 10 } }
+    const trades = { ...(await afterRun(tools)), client: counts, pace: { ...nothing, sinceMs }, intervalFactor: 2 }
+    await tools.state.compareAndSet('collector:trades', 0, trades)
+    return tools
+  }
+  /** The item of a collector that ran once. */
+  async function afterRun({ settings }: MemoryTools): Promise<CollectorState | undefined> {
+    const tools = { ...toolsWith(dexPages([])), settings }
+    await collect(yielding(dexPage(['orca'])), tools, at(tickMs - hourMs))
+    return stateOf(tools)
+  }
+
+  it('is stretched by the locks that all collectors met together, from the last factor that any of them has set', async () => {
+    const tools = await contendedTools()
+    await collect(yielding(dexPage(['orca'])), tools, at(tickMs))
+    expect(await stateOf(tools)).toMatchObject({
+      intervalFactor: 3,
+      nextDueAtMs: tickMs + 3 * hourMs,
+      pace: { attempts: 50, contended: 10, sinceMs: tickMs },
+    })
+  })
+
+  it("stays while the database's circuit is open", async () => {
+    const tools = await contendedTools()
+    await tools.state.compareAndSet('breaker:database', 0, { state: 'open', epoch: 1 })
+    await collect(yielding(dexPage(['orca'])), tools, at(tickMs))
+    expect(await stateOf(tools)).toMatchObject({ intervalFactor: 2, pace: { sinceMs: tickMs } })
+  })
+
+  it('is that of the schedule when stretching is switched off', async () => {
+    const tools = await contendedTools({ schedule: { maxStretch: 1 } })
+    await collect(yielding(dexPage(['orca'])), tools, at(tickMs))
+    expect(await stateOf(tools)).toMatchObject({ intervalFactor: 1, nextDueAtMs: tickMs + hourMs })
   })
 })

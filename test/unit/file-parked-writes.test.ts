@@ -6,6 +6,7 @@ import { openFileParkedWrites } from '../../cli/local/file-parked-writes.ts'
 import { emptyBatch } from '../../shared/collect/batch.ts'
 import type { ParkedWrite } from '../../shared/collect/parked-writes.ts'
 import type { LogEvent } from '../../shared/log.ts'
+import { incident, sample } from '../support/rows.ts'
 
 const write = (id: string, parkedAtMs: number, name = 'Raydium'): ParkedWrite => ({
   id,
@@ -79,9 +80,25 @@ describe('parked writes in files', () => {
     expect(await parked.depth()).toBe(1)
   })
 
+  it('looks and outages of the health check come back, and a batch that was parked before there were any has none', async () => {
+    const parked = await open()
+    const whole = {
+      ...write('b', 2_000),
+      schemaVersion: 2,
+      batch: { ...emptyBatch, samples: [sample()], incidents: [incident()] },
+    } as const
+    await parked.park(whole)
+    const { samples: _samples, incidents: _incidents, ...before } = emptyBatch
+    await fs.writeFile(
+      path.join(folder, 'parked', '000000000001000-a.json'),
+      JSON.stringify({ ...write('a', 1_000), batch: { ...before, dexes: write('a', 1_000).batch.dexes } }),
+    )
+    expect((await parked.receive(10)).map((r) => r.write)).toEqual([write('a', 1_000), whole])
+  })
+
   it('a batch of a newer version stays queued', async () => {
     const parked = await open()
-    await fs.writeFile(path.join(folder, 'parked', '000000000000001-x.json'), '{"schemaVersion":2,"rows":[]}')
+    await fs.writeFile(path.join(folder, 'parked', '000000000000001-x.json'), '{"schemaVersion":3,"rows":[]}')
     expect(await parked.receive(10)).toEqual([])
     expect(await parked.depth()).toBe(1)
   })

@@ -172,3 +172,29 @@ describe('the cursor', () => {
     expect(writer.counts).toMatchObject({ fetched: 2, inserted: 1, parked: 0 })
   })
 })
+
+describe('how batches filled', () => {
+  it('is counted in batches, rows and waiting time, apart for those where the source had no more to give', async () => {
+    const { writer, clock } = createWriter({ maxRows: 3, maxWaitMs: 5_000 })
+    await writer.add(page(['a', 'b']))
+    clock.advance(1_000)
+    await writer.add(page(['c', 'd']))
+    await writer.add(page(['e']))
+    clock.advance(5_000)
+    await writer.add(page(['f']))
+    await writer.add(page(['g']))
+    clock.advance(700)
+    await writer.flush()
+    expect(writer.batches).toEqual({ count: 3, rows: 7, waitedMs: 6_700, sourceLimited: 1, sourceLimitedRows: 1 })
+  })
+
+  it('has nothing to say of a flush without rows, nor of a dry run', async () => {
+    const { writer } = createWriter()
+    await writer.add(page([], { cursor: { solana: 1 } }))
+    await writer.flush()
+    expect(writer.batches.count).toBe(0)
+    const dry = createPageWriter({ cursor: {}, rules: { maxRows: 1, maxWaitMs: 1 }, clock: createFakeClock(), keep: undefined })
+    await dry.add(page(['a']))
+    expect(dry.batches.count).toBe(0)
+  })
+})

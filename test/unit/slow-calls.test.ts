@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import type { Database } from '../../shared/db/database.ts'
 import { createResilientDatabase } from '../../shared/db/resilient-database.ts'
+import { newTally, type ClientTally } from '../../shared/resilience/client-metrics.ts'
 import { createStreamBreakers, createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { createRecordedLog } from '../support/collect-tools.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
-import { createFakeDatabase } from '../support/fake-database.ts'
+import { createFakeDatabase, refused } from '../support/fake-database.ts'
 
 const startAtMs = Date.UTC(2026, 0, 1)
 const rules = { failures: 3, withinMs: 60_000, openForMs: 5_000, maxOpenForMs: 9_000, leaseForMs: 15_000 }
 const write = { name: 'write', text: 'select 1', values: [] }
 
 /** A database whose attempts take these times, one after the other; `connects` says which of them make a connection. */
-function build(tookMs: readonly number[], connects: readonly boolean[] = []) {
+function build(tookMs: readonly (number | (() => never))[], connects: readonly boolean[] = []) {
   const clock = createFakeClock(startAtMs)
   const table = createMemoryStateTable()
   const log = createRecordedLog()
@@ -23,6 +24,7 @@ function build(tookMs: readonly number[], connects: readonly boolean[] = []) {
   const fake = createFakeDatabase(
     ...tookMs.map((ms, i) => () => {
       if (connects[i]) connected++
+      if (typeof ms === 'function') return ms()
       clock.advance(ms)
       return [{ id: 1 }]
     }),
@@ -39,9 +41,9 @@ function build(tookMs: readonly number[], connects: readonly boolean[] = []) {
     random: () => 0.5,
     log,
   })
-  const call = (options: { stream?: string; mayProbe?: boolean } = {}) =>
+  const call = (options: { stream?: string; mayProbe?: boolean; tally?: ClientTally } = {}) =>
     resilient.query(write, { deadlineAtMs: clock.nowMs() + 55_000, repeat: 'idempotent', ...options })
-  return { breaker, streamBreaker, call, clock, log, table }
+  return { breaker, streamBreaker, call, clock, log, table, resilient, tally: newTally() }
 }
 
 describe('a success that took longer than breaker.slowMs', () => {
@@ -98,5 +100,33 @@ describe('the breakers of the streams', () => {
     const { streamBreaker } = build([1])
     expect(streamBreaker('trades')).toBe(streamBreaker('trades'))
     expect([streamBreaker('trades').scope, streamBreaker('pools').scope]).toEqual(['stream:trades', 'stream:pools'])
+  })
+})
+
+describe('the latency of a client', () => {
+  it('is of the attempts that succeeded, in the tally, the total and the windows alike', async () => {
+    const { resilient, tally, call } = build([3, 3, 40, 20_000])
+    for (let i = 0; i < 4; i++) await call({ tally })
+    // up to 3.36 ms, up to 45.25 ms, and the last bucket
+    expect(tally.latency).toEqual({ 15: 2, 30: 1, 64: 1 })
+    expect(resilient.counters().latency).toEqual(tally.latency)
+    expect(resilient.metrics().last5Minutes.latency).toEqual(tally.latency)
+  })
+
+  it('leaves out failed attempts, their back-off, and attempts that had to connect', async () => {
+    const failing = () => {
+      throw refused('40001')
+    }
+    const { tally, call } = build([400, 3, failing, 5], [true])
+    for (let i = 0; i < 3; i++) await call({ tally })
+    expect(tally).toMatchObject({ calls: 3, succeeded: 3, attempts: 4, failures: { contention: 1 } })
+    expect(tally.latency).toEqual({ 15: 1, 18: 1 })
+  })
+
+  it('of one that a clock ended before it began is not counted', async () => {
+    const { tally, call } = build([-5])
+    await call({ tally })
+    expect(tally.succeeded).toBe(1)
+    expect(tally.latency).toEqual({})
   })
 })

@@ -12,7 +12,7 @@ import { systemClock, type Clock, type Random } from './clock.ts'
 import { parseSettings, type Settings } from './config.ts'
 import type { Database, Rows, Statement } from './db/database.ts'
 import type { LedgerEntry } from './db/ledger.ts'
-import { createPgDatabase } from './db/pg-database.ts'
+import { openDatabase } from './db/open-database.ts'
 import { createResilientDatabase, type CallOptions, type Once, type ResilientDatabase } from './db/resilient-database.ts'
 import { consoleLog, type Log } from './log.ts'
 import { stateKeys } from './names.ts'
@@ -90,17 +90,21 @@ export function openResilientClient(
   const settings = parseSettings(options.settings ?? {})
   const chance = { clock: options.clock ?? systemClock, random: options.random ?? Math.random, log: options.log ?? consoleLog }
   const state = options.state ?? createMemoryStateTable()
+  const { url, schema } = options
+  let isCircuitClosed = true
+  const sizedByLoad = { isCircuitClosed: () => isCircuitClosed }
   return createResilientClient({
     ...chance,
     state,
     settings,
-    database: createPgDatabase({ ...settings.database, ...chance, url: options.url, schema: options.schema }),
+    database: openDatabase({ ...settings.database, ...chance, url, schema, sizedByLoad }),
     breaker: createBreaker({
       ...chance,
       scope: 'database',
       key: stateKeys.databaseBreaker,
       table: state,
       rules: settings.breaker,
+      onTransition: ({ kind }) => void (isCircuitClosed = kind === 'closed'),
     }),
   })
 }

@@ -20,6 +20,8 @@ export type FaultPlace = {
   readonly database: string
   /** Of the collectors' tables. */
   readonly schema: string
+  /** What the answer to a COMMIT has in it, as it goes through the proxy. Default: Postgres' own COMMIT. */
+  readonly commitAnswer?: string
 }
 
 /** Resolves when the fault is over: from then on the database could serve. */
@@ -74,10 +76,10 @@ export const faults: readonly Fault[] = [
     name: 'drop-answer',
     kind: 'network',
     does: 'the server commits, and its answer is lost, again and again',
-    begin: async ({ proxy }) =>
+    begin: async ({ proxy, commitAnswer = 'COMMIT' }) =>
       again(async () => {
         const cutsBefore = proxy.cuts
-        await proxy.mode({ kind: 'drop-answer', containing: 'COMMIT', how: 'rst' })
+        await proxy.mode({ kind: 'drop-answer', containing: commitAnswer, how: 'rst' })
         await until(() => proxy.cuts > cutsBefore, 500)
       }, toPass(proxy)),
   },

@@ -41,11 +41,15 @@ export type ConnectionCounters = {
   readonly lost: number
   /** Times that every connection was condemned at once: the server is read-only or shuts down. */
   readonly poolResets: number
+  /** Most connections at once, as the load asks for now. Absent where that is fixed. */
+  readonly size?: number
+  /** Set once a transaction was served by another process than the one that had greeted us: a pooler or a proxy stands before the server. */
+  readonly pooled?: true
 }
 
 export interface Database {
   readonly driver: 'pg' | 'neon'
-  /** Absent where there are no connections (Neon over HTTPS). */
+  /** To the server, or to Neon's proxy. Absent where nobody counts them. */
   readonly connections?: () => ConnectionCounters
   /** One statement in a transaction of its own. Throws DatabaseError. */
   query(statement: Statement, options: AttemptOptions): Promise<Rows>

@@ -1,11 +1,13 @@
-// Brings a database to this version's schema: numbered SQL files, applied once each, all in one transaction under an advisory lock.
+// Brings a database to this version's schema: numbered SQL files, applied once each, all in one transaction, with the advisory
+// lock and the search_path of that transaction: so a transaction pooler neither mixes them up nor passes them on to somebody else.
 // Several at once are fine: one applies, the others wait and find nothing to do.
-// Needs a direct connection: a transaction pooler does not keep the session that holds the lock.
+// Of Neon's two host names it takes the direct one.
 
 import path from 'node:path'
-import { runner } from 'node-pg-migrate'
+import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate'
 import { Client } from 'pg'
 import { DatabaseError } from './database.ts'
+import { directHost } from './neon-host.ts'
 import { failureOf } from './pg-failure.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
 
@@ -19,7 +21,12 @@ const folder = path.join(import.meta.dirname, 'migrations')
  */
 export async function migrate(options: { url: string; schema: string; connectForMs: number }): Promise<readonly string[]> {
   const { applicationName: _unused, ...address } = parsePostgresUrl(options.url)
-  const client = new Client({ ...address, application_name: 'tokay-migrate', connectionTimeoutMillis: options.connectForMs })
+  const client = new Client({
+    ...address,
+    host: directHost(address.host),
+    application_name: 'tokay-migrate',
+    connectionTimeoutMillis: options.connectForMs,
+  })
   // a connection that dies between two queries reports here; the query that follows rejects with it
   client.on('error', () => {})
   await client.connect().catch((error: unknown) => {
@@ -27,20 +34,27 @@ export async function migrate(options: { url: string; schema: string; connectFor
   })
   try {
     const hasSchema = await assertMayCreate(client, options.schema)
+    await client.query('begin')
+    await client.query('select pg_advisory_xact_lock($1)', [PG_MIGRATE_LOCK_ID])
+    // also where the schema is there, Postgres asks for the right to create one
+    if (!hasSchema) await client.query(`create schema if not exists ${quoted(options.schema)}`)
+    await client.query(`set local search_path to ${quoted(options.schema)}`)
     const applied = await runner({
       dbClient: client,
       dir: folder,
       direction: 'up',
-      schema: options.schema,
-      // also where the schema is there, Postgres asks for the right to create one
-      createSchema: !hasSchema,
+      // not `schema`: the library would set the session's search_path
+      migrationsSchema: options.schema,
       migrationsTable: 'migrations',
+      // its BEGIN meets ours and changes nothing; its COMMIT or ROLLBACK ends both
       singleTransaction: true,
-      advisoryLockMode: 'wait',
+      noLock: true,
       // every other file in the folder would be taken for a migration
       ignorePattern: String.raw`(?!.*\.sql$).*`,
       logger: { debug() {}, info() {}, warn() {}, error() {} },
     })
+    // where there was nothing to apply
+    if (client.getTransactionStatus() !== 'I') await client.query('commit')
     return applied.map((file) => file.name)
   } catch (error) {
     throw error instanceof DatabaseError ? error : failureOf('migrate', error, 'unknown')
@@ -64,3 +78,5 @@ async function assertMayCreate(client: Client, schema: string): Promise<boolean>
     : `the role "${answer?.role}" may not create schema "${schema}" in database "${answer?.database}": let the database's owner run  create schema "${schema}" authorization "${answer?.role}"`
   throw new DatabaseError(`migrate: ${message}`, { statement: 'migrate', applied: 'refused', sqlState: '42501' })
 }
+
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`

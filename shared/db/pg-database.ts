@@ -10,25 +10,36 @@
 // A connection is kept only behind a fulfilled COMMIT with status I: the status is the server's last answer, and a connection that died
 // unanswered still says I. Discarded on: any failure without SQLSTATE, 57P0x, 08xxx, FATAL. 25006 and 57P01 condemn every connection of the
 // pool (by generation): after a failover they all lead to the old host, and a new one resolves the name again.
+// A pool that is sized by its load never drops a connection that works: when there are too many, the next one that comes back is closed.
 // Never pool.query: it destroys the connection on any error, and hands an open transaction to the next user.
 
+import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { Client, Pool, type PoolClient, type QueryConfig } from 'pg'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
+import { poolRules } from '../resilience/pool-size.ts'
 import { arrayLiteral } from './array-literal.ts'
-import { DatabaseError, type AttemptLimits, type AttemptOptions, type Database, type Rows, type Statement } from './database.ts'
+import { DatabaseError, type AttemptOptions, type Database, type Rows, type Statement } from './database.ts'
+import { guardAnswers } from './guard-answers.ts'
 import { failureOf, isFatal, judgePipeline, ownErrno, type Answer } from './pg-failure.ts'
+import { fixedSize, sizeByLoad } from './pool-sizer.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
 import { assertSendable } from './sendable.ts'
+import { transactionSettings } from './transaction-settings.ts'
 
 export type PgDatabaseOptions = {
   /** postgres://user:password@host:5432/database. Wrong: ConfigError, without its value. */
   readonly url: string
   /** The stage's own schema: the search_path of every transaction. */
   readonly schema: string
+  /** How the server's lists of sessions name it. Default: what the URL says, else `tokay`. */
+  readonly applicationName?: string
+  /** Most connections at once. */
   readonly poolMax: number
+  /** Sizes the pool by its load, from 2 to `poolMax`. While the database's circuit is not closed the size stays as it is. */
+  readonly sizedByLoad?: { readonly isCircuitClosed: () => boolean }
   /** Waiting for a free connection, or making one. */
   readonly connectForMs: number
   /** The same, once, when nothing was heard for long: a database that scales to zero needs to wake. Bounded by the attempt's own limit. */
@@ -37,7 +48,10 @@ export type PgDatabaseOptions = {
   readonly idleForMs: number
   /** A connection unused for longer is asked for a sign of life first: one round trip. Default 500. */
   readonly validateAfterMs?: number
-  /** Has each connection parse and plan a statement once. Only where every transaction of a connection meets the same session: see the setting. */
+  /**
+   * Has each connection parse and plan a statement once. Only where every transaction of a connection meets the same session: see the setting.
+   * Where one does not, that attempt fails as refused, a warning is logged, and nothing is prepared any more.
+   */
   readonly prepareStatements?: boolean
   /** A connection is replaced at this age. */
   readonly lifetimeMs: number
@@ -59,21 +73,6 @@ const maxPrepared = 50
 /** How long end() waits for transactions in flight before it destroys their sockets. */
 const endForMs = 2_000
 
-/**
- * All transaction-local, so that a pooler's next client inherits nothing: poolers refuse timeouts as startup parameters.
- * The server has to let go of what we have given up, or it commits seconds later, or holds its locks for hours:
- * - we hung up: client_connection_check_interval. Servers on Windows refuse to set it.
- * - the network swallowed the COMMIT: idle_in_transaction_session_timeout.
- * - it swallowed half a message: transaction_timeout; before PostgreSQL 17 nothing but keepalives ends that, by default after 2 h.
- * tokay.in_transaction is gone when BEGIN failed alone, so that a guarded statement can tell.
- */
-const settingsText = `select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true),
-  set_config('idle_in_transaction_session_timeout', $3, true),
-  case when current_setting('server_version_num') >= '170000' then set_config('transaction_timeout', $3, true) end,
-  set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true),
-  case when version() not like all ('{%windows%,%Visual C%,%mingw%}') then set_config('client_connection_check_interval', '250', true) end,
-  set_config('search_path', $4, true), set_config('timezone', 'UTC', true), set_config('tokay.in_transaction', 'yes', true)`
-
 /** Opens no connection. @throws ConfigError when the URL is wrong */
 export function createPgDatabase(options: PgDatabaseOptions): Database {
   const {
@@ -88,9 +87,9 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     clock,
     log,
   } = options
-  const { applicationName, ...address } = parsePostgresUrl(options.url)
-  const preparedAs = prepareStatements ? createStatementNames() : () => undefined
-  const searchPath = `"${schema.replaceAll('"', '""')}"`
+  const { applicationName: ofUrl, ...address } = parsePostgresUrl(options.url)
+  const applicationName = options.applicationName ?? ofUrl
+  let preparedAs: (text: string) => string | undefined = prepareStatements ? createStatementNames() : () => undefined
 
   const live = new Set<TokayClient>()
   const waiting = new Set<(why: DatabaseError) => void>()
@@ -100,6 +99,7 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
   let suspicions = 0
   let heardAtMs: number | undefined
   let wakingUntilMs: number | undefined
+  let pooled: { pooled?: true } = {}
   let ending: Promise<void> | undefined
 
   class TokayClient extends Client {
@@ -120,6 +120,7 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
         pipeline: true,
       })
       live.add(this)
+      guardAnswers(this.connection)
       // For its whole life: pg emits 'error' beside rejecting, and without a listener that ends the process.
       this.on('error', (error: Error & { code?: string }) => {
         if (error.code === '57P01') condemnAll(this, '57P01')
@@ -128,7 +129,9 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     }
   }
 
-  const pool = new Pool({ max: poolMax, idleTimeoutMillis: idleForMs, allowExitOnIdle: true, Client: TokayClient })
+  const { sizedByLoad } = options
+  const sizer = sizedByLoad ? sizeByLoad({ most: poolMax, ...sizedByLoad, clock, log }) : fixedSize(poolMax)
+  const pool = new Pool({ max: sizer.size(), idleTimeoutMillis: idleForMs, allowExitOnIdle: true, Client: TokayClient })
   pool.on('connect', (client) => {
     counters.connected++
     worked(client as TokayClient & PoolClient)
@@ -166,6 +169,17 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     generation++
     counters.poolResets++
     log.warn({ event: 'database.pool-condemned', sqlState })
+  }
+
+  /** Another session than the one that knows our statements: a pooler stands between. */
+  function stopPreparing({ sqlState, message }: DatabaseError): void {
+    preparedAs = () => undefined
+    log.warn({
+      event: 'database.prepared-statements-lost',
+      sqlState,
+      message,
+      action: 'switch database.prepareStatements off: a transaction pooler stands before the server, and it is older than PgBouncer 1.21',
+    })
   }
 
   /** Too old, or idle for too long. */
@@ -215,15 +229,19 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
       let late = false
       const giveUp = (why: DatabaseError) => {
         late = true
-        clearTimeout(timer)
-        waiting.delete(giveUp)
+        settled()
         reject(why)
       }
+      const settled = () => {
+        clearTimeout(timer)
+        clearInterval(owed)
+        waiting.delete(giveUp)
+      }
+      const owed = sizedByLoad && isFull() ? setInterval(addOne, poolRules.waitForMs) : undefined
       const timer = setTimeout(() => giveUp(noConnection(withinMs)), withinMs)
       waiting.add(giveUp)
       pool.connect((error, client) => {
-        clearTimeout(timer)
-        waiting.delete(giveUp)
+        settled()
         if (!client) reject(failureOf('connect', error, 'not-sent'))
         else if (late) client.release()
         else resolve(client as TokayClient & PoolClient)
@@ -231,11 +249,22 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     })
   }
 
+  const isFull = () => pool.idleCount === 0 && pool.totalCount >= sizer.size()
+
+  /** For whoever waits: the pool hands on a connection that was opened and given back at once. */
+  function addOne(): void {
+    if (!isFull() || !sizer.waited()) return
+    pool.options.max = sizer.size()
+    // one that can't be opened is met by the next caller as well, who hears why
+    pool.connect((_error, client) => client?.release())
+  }
+
   function noConnection(withinMs: number): DatabaseError {
-    const exhausted = inUse >= poolMax
+    const size = sizer.size()
+    const exhausted = inUse >= size
     return new DatabaseError(
       exhausted
-        ? `connect: all ${poolMax} connections of the pool were in use for ${withinMs} ms; raise database.poolMax or run less at once`
+        ? `connect: all ${size} connections of the pool were in use for ${withinMs} ms; ${size < poolMax ? '' : 'raise database.poolMax or '}run less at once`
         : `connect: no connection to the database within ${withinMs} ms`,
       { statement: 'connect', applied: 'not-sent', errno: exhausted ? ownErrno.poolExhausted : ownErrno.connectTimeout },
     )
@@ -245,8 +274,9 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     inUse--
     if (as === 'kept') {
       worked(client)
+      const isOneTooMany = pool.totalCount > pool.options.max && pool.waitingCount === 0
       // condemned, or come of age, while it was in use
-      if (client.generation === generation && !isOutdated(client)) return client.release()
+      if (client.generation === generation && !isOutdated(client) && !isOneTooMany) return client.release()
     }
     client.isDiscarded = true
     counters.discarded++
@@ -260,10 +290,14 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     statements.forEach(assertSendable)
     const startedMs = performance.now()
     const attemptForMs = Math.ceil(limits.attemptForMs)
+    sizer.arrived()
+    pool.options.max = sizer.size()
     const client = await checkout(attemptForMs)
     let keep = false
     let expired = false
-    const leftMs = attemptForMs - (performance.now() - startedMs)
+    let failure: DatabaseError | undefined
+    const heldFromMs = performance.now()
+    const leftMs = attemptForMs - (heldFromMs - startedMs)
     // every answer of the pipeline: a black hole has no FIN, and the server's own timeouts don't reach us through it
     const timer = setTimeout(() => {
       expired = true
@@ -271,18 +305,25 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
     }, leftMs)
     try {
       const names = ['begin', 'settings', ...statements.map((statement) => statement.name), 'commit']
-      const settings = { text: settingsText, values: [...settingsOf(limits), searchPath] }
-      const [first, ...rest] = [settings, ...statements].map(({ text, values }) => ({ text, values, preparedAs: preparedAs(text) }))
+      const [first, ...rest] = [transactionSettings(limits, schema), ...statements].map(({ text, values }) => ({
+        text,
+        values,
+        preparedAs: preparedAs(text),
+      }))
       const { answers, commitSent } = await (limits.holdCommit ? inSteps : atOnce)(client, first as Sendable, rest)
+      if (isServedByAnother(client, answers[1])) pooled = { pooled: true }
       const verdict = judgePipeline(names, answers, { ...(expired ? { expiredAfterMs: attemptForMs } : {}), commitSent })
       if (answers.some((answer) => answer.status === 'fulfilled')) heard()
       keep = verdict.quiet && !expired && client.getTransactionStatus() === 'I'
       if (verdict.kind === 'committed') return verdict.rows
+      failure = verdict.error
       keep &&= !endsConnection(verdict.error)
+      if (first?.preparedAs && isPreparedLost(verdict.error)) stopPreparing(verdict.error)
       if (condemnsPool(verdict.error)) condemnAll(client, verdict.error.sqlState ?? '')
       throw verdict.error
     } finally {
       clearTimeout(timer)
+      sizer.ended(performance.now() - heldFromMs, failure)
       checkIn(client, keep ? 'kept' : 'lost')
     }
   }
@@ -302,7 +343,7 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
 
   return {
     driver: 'pg',
-    connections: () => ({ ...counters }),
+    connections: () => ({ ...counters, ...(sizedByLoad ? { size: sizer.size() } : {}), ...pooled }),
     transaction,
     query: async (statement, limits) => (await transaction([statement], limits))[0] ?? [],
     end: () => (ending ??= end()),
@@ -310,14 +351,24 @@ export function createPgDatabase(options: PgDatabaseOptions): Database {
 }
 
 type Sendable = { readonly text: string; readonly values?: readonly unknown[]; readonly preparedAs?: string | undefined }
-/** Names for texts, the same for all connections. Bounded: a server keeps what it has prepared, and users' own texts may be without number. */
+/**
+ * Names for texts, made from the text: behind a pooler a name may meet a statement that another process has prepared on the same session, and it
+ * must never be another statement. Bounded: a server keeps what it has prepared, and users' own texts may be without number.
+ */
 function createStatementNames(): (text: string) => string | undefined {
   const names = new Map<string, string>()
   return (text) => {
-    if (!names.has(text) && names.size < maxPrepared) names.set(text, `tokay_${names.size + 1}`)
+    if (!names.has(text) && names.size < maxPrepared)
+      names.set(text, `tokay_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`)
     return names.get(text)
   }
 }
+
+/** 26000: this session does not know the statement. 42P05: it knows it from somebody else. PgBouncer from 1.21 on has words of its own. */
+const isPreparedLost = ({ sqlState, message }: DatabaseError) =>
+  sqlState === '26000' ||
+  sqlState === '42P05' ||
+  (sqlState === '08P01' && /prepared statement (?:did not exist|name is already in use)/.test(message))
 
 type Answered = { readonly answers: readonly Answer[]; readonly commitSent: boolean }
 
@@ -359,10 +410,9 @@ async function inSteps(client: Client, settings: Sendable, statements: readonly 
 
 const encoded = (value: unknown) => (Array.isArray(value) ? arrayLiteral(value) : value)
 
-/** Milliseconds as text. 0 would switch a timeout off. */
-function settingsOf(limits: AttemptLimits): string[] {
-  return [limits.lockForMs, limits.statementForMs, limits.attemptForMs].map((ms) => String(Math.max(1, Math.ceil(ms))))
-}
+/** Than the process that the server's greeting named, by the answer to the settings. */
+const isServedByAnother = (client: Client, settings: Answer | undefined) =>
+  settings?.status === 'fulfilled' && settings.value.rows[0]?.['pid'] !== (client as Client & { processID: number | null }).processID
 
 const socketOf = (client: Client) => client.connection.stream as Socket
 

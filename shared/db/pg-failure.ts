@@ -1,6 +1,7 @@
 // What the answers of one pipeline mean, and what pg's errors look like as a DatabaseError. No I/O here.
 // COMMIT is on its way before the first answer is seen, so a lost connection is always an unknown outcome, even with no answer at all.
 
+import { connectAdvice } from './connect-advice.ts'
 import { DatabaseError, type Applied, type Rows } from './database.ts'
 
 /** Codes of our own beside Node's, in the errno field. */
@@ -11,6 +12,8 @@ export const ownErrno = {
   connectTimeout: 'CONNECT_TIMEOUT',
   /** Sent, and not answered within attemptForMs. */
   attemptTimeout: 'ATTEMPT_TIMEOUT',
+  /** Bytes that pg can't read as an answer: the connection was closed. */
+  brokenAnswer: 'BROKEN_ANSWER',
   /** COMMIT succeeded although a statement failed: pg failed on this side (an encoding, a row's parser): a bug. */
   partialCommit: 'PARTIAL_COMMIT',
 } as const
@@ -90,11 +93,14 @@ export function failureOf(statement: string, cause: unknown, applied: Applied): 
   const sqlState = answered ? (code as string) : undefined
   // class 22 quotes the value: invalid input syntax for type numeric: "…"
   const said = sqlState?.startsWith('22') ? 'the server refused a value' : textOf(cause)
-  return new DatabaseError(`${said.startsWith(`${statement} `) ? '' : `${statement}: `}${said}${sqlState ? ` (${sqlState})` : ''}`, {
+  const errno = !answered && typeof code === 'string' ? code : undefined
+  const todo = statement === 'connect' ? connectAdvice({ message: said, errno, sqlState }) : undefined
+  const words = `${said.startsWith(`${statement} `) ? '' : `${statement}: `}${said}${sqlState ? ` (${sqlState})` : ''}`
+  return new DatabaseError(`${words}${todo ? `; ${todo}` : ''}`, {
     statement,
     applied: notSent.test(textOf(cause)) && !answered ? 'not-sent' : applied,
     sqlState,
-    errno: !answered && typeof code === 'string' ? code : undefined,
+    errno,
     severity: answered ? (severity as string) : undefined,
     routine: answered && typeof routine === 'string' ? routine : undefined,
     cause,

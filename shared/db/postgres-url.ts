@@ -1,6 +1,8 @@
 // DATABASE_URL, taken apart by ourselves. The drivers would let `sslmode` in the URL replace the TLS settings (and their CA), and both
 // put the whole URL, password included, into the error of a malformed one: here it is never echoed, not even as a cause.
 
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { ConfigError } from '../errors.ts'
 
@@ -12,7 +14,7 @@ export type PostgresAddress = {
   readonly database: string
   /** False: no TLS. Else the certificate and the host name are verified. */
   readonly ssl: false | ConnectionOptions
-  /** Binds the password exchange to the TLS connection. Asked for by `channel_binding` in the URL. */
+  /** Binds the password exchange to the TLS connection, where the server offers it. Asked for by `channel_binding` in the URL. */
   readonly enableChannelBinding: boolean
   readonly options: string | undefined
   readonly applicationName: string | undefined
@@ -22,8 +24,10 @@ const shape = 'postgres://user:password@host:5432/database'
 
 /**
  * TLS is verified (`verify-full`) everywhere but on loopback and Unix sockets, whatever weaker `sslmode` the URL names; only
- * `sslmode=disable` turns it off, and on loopback only `require`, `verify-ca` and `verify-full` turn it on.
- * Of the query, `host`, `sslmode`, `channel_binding`, `options` and `application_name` are used; other tools' parameters are ignored.
+ * `sslmode=disable` turns it off. On loopback `require`, `verify-ca`, `verify-full` or a certificate turn it on.
+ * `sslrootcert` replaces the public authorities that Node trusts; `sslcert` and `sslkey` are for a server that wants to know its clients. Each is the
+ * path of a PEM file, or the percent-encoded PEM itself where there is no file system of one's own; read once, here.
+ * Beside these, `host`, `channel_binding`, `options` and `application_name` of the query are used; other tools' parameters are ignored.
  * @throws ConfigError that says what is wrong and never holds the URL or a part of it
  */
 export function parsePostgresUrl(url: string): PostgresAddress {
@@ -43,17 +47,49 @@ export function parsePostgresUrl(url: string): PostgresAddress {
     user,
     password: decode(parsed.password),
     database,
-    ssl: wantsTls(host, parsed.searchParams.get('sslmode')) ? { rejectUnauthorized: true } : false,
+    ssl: tlsOf(host, parsed.searchParams),
     enableChannelBinding: channelBinding === 'require' || channelBinding === 'prefer',
     options: parsed.searchParams.get('options') ?? undefined,
     applicationName: parsed.searchParams.get('application_name') ?? undefined,
   }
 }
 
-function wantsTls(host: string, sslmode: string | null): boolean {
+/** Those of libpq, and node-postgres's own. Another one is a slip of the pen, and must not switch TLS off in silence. */
+const sslModes = new Set([null, 'disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'])
+
+function tlsOf(host: string, query: URLSearchParams): PostgresAddress['ssl'] {
+  const sslmode = query.get('sslmode')
+  if (!sslModes.has(sslmode)) throw new ConfigError([wrong('has an unknown sslmode: use verify-full, or disable where there is no TLS')])
   if (host.startsWith('/') || sslmode === 'disable') return false
   const loopback = host === 'localhost' || host === '::1' || /^127(?:\.\d+){3}$/.test(host)
-  return !loopback || sslmode === 'require' || sslmode === 'verify-ca' || sslmode === 'verify-full'
+  const [ca, cert, key] = [pemOf(query, 'sslrootcert'), pemOf(query, 'sslcert'), pemOf(query, 'sslkey')]
+  if ((cert === undefined) !== (key === undefined)) throw new ConfigError([wrong('has one of sslcert and sslkey: they go together')])
+  const isAsked = sslmode === 'require' || sslmode === 'verify-ca' || sslmode === 'verify-full' || (ca ?? cert) !== undefined
+  if (loopback && !isAsked) return false
+  return { rejectUnauthorized: true, ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert, key }) }
+}
+
+function pemOf(query: URLSearchParams, name: 'sslrootcert' | 'sslcert' | 'sslkey'): string | undefined {
+  const given = query.get(name)
+  // libpq's word for the public authorities
+  if (!given || (name === 'sslrootcert' && given === 'system')) return undefined
+  let pem = given
+  try {
+    if (!given.startsWith('-----BEGIN ')) pem = readFileSync(given, 'utf8')
+  } catch (error) {
+    // without the path: in a URL that was put together wrongly it may be anything
+    const why = (error as NodeJS.ErrnoException).code ?? 'no path'
+    throw new ConfigError([wrong(`has an ${name} that can't be read (${why}): give the path of a PEM file, or the percent-encoded PEM`)])
+  }
+  try {
+    if (name === 'sslkey') createPrivateKey(pem)
+    else new X509Certificate(pem)
+  } catch {
+    // the parser's words say nothing about what to do
+    const what = name === 'sslkey' ? 'private key without a passphrase' : 'certificate'
+    throw new ConfigError([wrong(`has an ${name} that holds no ${what} in PEM`)])
+  }
+  return pem
 }
 
 function decode(part: string): string {

@@ -4,7 +4,11 @@
 import { DatabaseError, type ConnectionCounters, type Database } from './database.ts'
 
 /** 28P01 invalid_password, 28000 invalid_authorization_specification: nothing of the attempt was run. */
-const passwordRefused = new Set(['28P01', '28000'])
+const refusals = new Set(['28P01', '28000'])
+
+/** A pooler refuses a password under the code of everything that it refuses. */
+const isPasswordRefused = ({ sqlState = '', message }: DatabaseError) =>
+  refusals.has(sqlState) || (sqlState === '08P01' && /authentication failed|auth failed/.test(message))
 
 const none: ConnectionCounters = { connected: 0, discarded: 0, lost: 0, poolResets: 0 }
 
@@ -12,7 +16,6 @@ type Opened = { readonly url: string; readonly database: Database }
 
 /** `open` must not connect by itself; what it throws about the URL is passed on without it. */
 export function createRotatingDatabase(options: {
-  driver: Database['driver']
   secret: { read(): Promise<string>; forget(): void }
   open: (url: string) => Database
 }): Database {
@@ -44,7 +47,7 @@ export function createRotatingDatabase(options: {
     try {
       return await use(first.database)
     } catch (error) {
-      if (!(error instanceof DatabaseError) || !passwordRefused.has(error.sqlState ?? '')) throw error
+      if (!(error instanceof DatabaseError) || !isPasswordRefused(error)) throw error
       secret.forget()
       const second = await current()
       if (second.url === first.url) throw error
@@ -53,9 +56,11 @@ export function createRotatingDatabase(options: {
   }
 
   return {
-    driver: options.driver,
-    // Neon has none
-    ...(options.driver === 'pg' ? { connections: () => sum(ofEarlier, opened?.database.connections?.()) } : {}),
+    /** Until the URL is known, the one for any Postgres. */
+    get driver() {
+      return opened?.database.driver ?? 'pg'
+    },
+    connections: () => sum(ofEarlier, opened?.database.connections?.()),
     query: (statement, limits) => run((database) => database.query(statement, limits)),
     transaction: (statements, limits) => run((database) => database.transaction(statements, limits)),
     async end() {
@@ -69,4 +74,5 @@ const sum = (a: ConnectionCounters, b = none): ConnectionCounters => ({
   discarded: a.discarded + b.discarded,
   lost: a.lost + b.lost,
   poolResets: a.poolResets + b.poolResets,
+  ...((a.pooled ?? b.pooled) ? { pooled: true } : {}),
 })

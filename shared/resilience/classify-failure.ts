@@ -86,6 +86,7 @@ export type FailureRule = {
   readonly httpStatus?: readonly number[]
   /** These must match as well, where given. */
   readonly routine?: string
+  readonly severity?: string
   readonly statement?: RegExp
   readonly message?: RegExp
 }
@@ -99,9 +100,29 @@ export const failureRules: readonly FailureRule[] = [
   { class: 'read-only', sqlStates: ['0A000'], message: /recovery/i },
   { class: 'session', sqlStates: ['0A000'], message: /cached plan must not change/i },
   { class: 'cancelled', sqlStates: ['57014'], message: /user request/i },
-  { class: 'saturated', sqlStates: ['XX000', '08P01'], message: /max client connections|no more connections allowed|max_client_conn/i },
-  { class: 'unavailable', sqlStates: ['08P01'], message: /query_wait_timeout|server_login_retry|server login has been failing/i },
-  { class: 'connection', sqlStates: ['08P01'], message: /connection was terminated|server conn(?:ection)? crashed|server closed/i },
+  // A pooler says nearly everything under one code, and passes on under it what the server said when it could not log in there itself.
+  // Every ending of a pooler is FATAL; an ERROR with this code is the server's, about our own messages.
+  {
+    class: 'config',
+    sqlStates: ['08P01'],
+    message:
+      /authentication failed|auth failed|no such (?:user|database)|no pg_hba|does not exist|not permitted|is disabled|unsupported startup parameter|(?:SSL|TLS connection|certificate) required/i,
+  },
+  {
+    class: 'saturated',
+    sqlStates: ['XX000', '08P01'],
+    message:
+      /max client connections|no more connections allowed|max_client_conn|query_wait_timeout|too many (?:clients|connections)|connection slots are reserved/i,
+  },
+  {
+    class: 'unavailable',
+    sqlStates: ['08P01'],
+    message: /server_login_retry|server login has been failing|client_login_timeout|cannot connect to server|shutting down|starting up/i,
+  },
+  { class: 'slow', sqlStates: ['08P01'], message: /query timeout|query_timeout/i },
+  { class: 'session', sqlStates: ['08P01'], message: /prepared statement (?:did not exist|name is already in use)/i },
+  { class: 'connection', sqlStates: ['08P01'], message: /connection was terminated/i },
+  { class: 'connection', sqlStates: ['08P01'], severity: 'FATAL' },
 
   // whole codes
   { class: 'connection', sqlStates: ['40003'] },
@@ -110,6 +131,8 @@ export const failureRules: readonly FailureRule[] = [
   { class: 'slow', sqlStates: ['57014', '25P04'] },
   { class: 'config', sqlStates: ['57P04', '3D000', '0P000'] },
   { class: 'session', sqlStates: ['57P05', '72000'] },
+  // a pooler has given this transaction another session than the one that knows the statement
+  { class: 'session', sqlStates: ['42P05'] },
   { class: 'saturated', sqlStates: ['53300'] },
   { class: 'disk', sqlStates: ['53100', '58030'] },
   { class: 'lock-timeout', sqlStates: ['55P03'] },
@@ -137,17 +160,27 @@ export const failureRules: readonly FailureRule[] = [
   { class: 'own-limit', errno: /^(?:POOL_EXHAUSTED|EMFILE|ENFILE|EADDRNOTAVAIL|ENOBUFS|ENOMEM)$/ },
   { class: 'bug', errno: /^PARTIAL_COMMIT$/ },
   { class: 'unanswered', errno: /^(?:ATTEMPT_TIMEOUT|UND_ERR_HEADERS_TIMEOUT|UND_ERR_BODY_TIMEOUT)$/ },
-  { class: 'connection', errno: /^(?:CONNECT_TIMEOUT|ECONN|EAI_|ENOTFOUND$|ETIMEDOUT$|EHOST|ENET|EPIPE$|EPROTO$|ENOENT$|EACCES$|EPERM$)/ },
+  {
+    class: 'connection',
+    errno: /^(?:CONNECT_TIMEOUT|BROKEN_ANSWER$|ECONN|EAI_|ENOTFOUND$|ETIMEDOUT$|EHOST|ENET|EPIPE$|EPROTO$|ENOENT$|EACCES$|EPERM$)/,
+  },
   { class: 'connection', errno: /^(?:UND_ERR_|ERR_SOCKET_|ERR_STREAM_|ERR_TLS_HANDSHAKE_TIMEOUT$)/ },
   { class: 'config', errno: /^(?:ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_CERT|DEPTH_ZERO_|HOSTNAME_MISMATCH$)/ },
 
   // Neon over HTTPS: a status, or words of its proxy
   {
     class: 'config',
-    message: /endpoint is disabled|endpoint cannot be found|check your quotas|exceeded the .*quota|password authentication failed/i,
+    message:
+      /endpoint is disabled|endpoint cannot be found|endpoint ID is not specified|check your quotas|exceeded the .*quota|password authentication failed|not allowed to connect|blocked network/i,
   },
-  { class: 'saturated', message: /too many connections|failed to acquire permit/i },
-  { class: 'unavailable', message: /couldn't connect to compute node|endpoint is idle|waiting for endpoint|control plane request failed/i },
+  { class: 'saturated', message: /too many (?:database )?connections?|failed to acquire permit/i },
+  {
+    class: 'unavailable',
+    message:
+      /couldn't connect to compute node|endpoint is idle|waiting for endpoint|control plane request failed|authentication timed out/i,
+  },
+  // between Neon's proxy and the compute
+  { class: 'connection', message: /: (?:connection closed|error communicating with the server\b.*)$/i },
   { class: 'saturated', httpStatus: [429] },
   { class: 'too-large', httpStatus: [413, 507] },
   { class: 'config', httpStatus: [401, 403, 404] },
@@ -161,7 +194,8 @@ export const failureRules: readonly FailureRule[] = [
   { class: 'unanswered', message: /query read timeout|operation was aborted due to timeout|TimeoutError/i },
   {
     class: 'connection',
-    message: /connection terminated|timeout expired|is not queryable|fetch failed|other side closed|terminated$|socket hang up/i,
+    message:
+      /connection terminated|timeout expired|is not queryable|fetch failed|other side closed|terminated$|socket hang up|received invalid response/i,
   },
 ]
 
@@ -182,6 +216,7 @@ type Evidence = {
   readonly sqlState: string | undefined
   readonly errno: string | undefined
   readonly routine: string | undefined
+  readonly severity: string | undefined
   readonly statement: string | undefined
   readonly httpStatus: number | undefined
 }
@@ -200,6 +235,7 @@ function evidenceOf(thrown: unknown): Evidence {
     sqlState: text('sqlState') ?? (fromServer ? code : undefined),
     errno: text('errno') ?? (fromServer ? undefined : code),
     routine: text('routine'),
+    severity: text('severity'),
     statement: text('statement'),
     httpStatus: typeof fields['httpStatus'] === 'number' ? fields['httpStatus'] : undefined,
   }
@@ -213,9 +249,10 @@ function ourOwn({ name, sqlState, errno }: Evidence): FailureClass | undefined {
 }
 
 /** A SQLSTATE is the server's own word: errnos, statuses and bare messages speak only where there is none. */
-function matches(rule: FailureRule, { sqlState, errno, routine, statement, httpStatus, message }: Evidence): boolean {
+function matches(rule: FailureRule, { sqlState, errno, routine, severity, statement, httpStatus, message }: Evidence): boolean {
   if (rule.message !== undefined && !rule.message.test(message)) return false
   if (rule.routine !== undefined && rule.routine !== routine) return false
+  if (rule.severity !== undefined && rule.severity !== severity) return false
   if (rule.statement !== undefined && !rule.statement.test(statement ?? '')) return false
   if (sqlState !== undefined)
     return rule.sqlStates?.some((code) => (code.length === 2 ? sqlState.startsWith(code) : sqlState === code)) ?? false

@@ -67,10 +67,11 @@ function rulesOf(code: string): readonly FailureRule[] {
     : [...possible.slice(0, decides).filter((rule) => rule.class !== possible[decides]?.class), possible[decides] as FailureRule]
 }
 
-function conditionOf({ statement, routine, message }: FailureRule): { when?: string } {
+function conditionOf({ statement, routine, severity, message }: FailureRule): { when?: string } {
   const conditions = [
     statement && 'before any statement of ours, while connecting',
     routine && `the server's routine is ${routine}`,
+    severity && `its severity is ${severity}`,
     message && `its message has ${message.source.replaceAll('(?:', '(').replaceAll('|', ' or ')}`,
   ].filter((part) => part !== undefined)
   return conditions.length > 0 ? { when: conditions.join(', ') } : {}

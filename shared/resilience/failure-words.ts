@@ -22,19 +22,19 @@ export const failureWords: Readonly<Record<FailureClass, FailureWords>> = {
     action: "Look at the server's load and the network between. Packets that vanish without a reset point to a firewall or a dead route.",
   },
   unavailable: {
-    meaning: 'The server says that it is starting, stopping, recovering or waking up.',
+    meaning: 'The server says that it is starting, stopping, recovering or waking up, or a pooler that it does not reach it.',
     action: "Wait a moment. If it goes on, read the server's log: a recovery that does not end, or a restart in a loop.",
   },
   'read-only': {
     meaning: 'This server takes no writes: a standby, or a former primary after a failover.',
     besides: 'Every connection is replaced and the name resolved again, so that the new primary is found.',
     action:
-      'After a failover: see that the name points to the new primary. Else: default_transaction_read_only, or a provider that has closed writes for a full disk or quota.',
+      'After a failover: see that the name points to the new primary. Else: default_transaction_read_only, or a provider that has closed writes for a full disk or quota. Behind PgBouncer: `reconnect` on its console, its connections stay as they began.',
   },
   saturated: {
     meaning: "No connection is to be had: the server's limit is reached, or a pooler's.",
     action:
-      'Find who holds them (pg_stat_activity by application_name); raise max_connections, or use a pooler or a smaller database.poolMax.',
+      "Find who holds them (pg_stat_activity by application_name; a pooler's show pools); raise max_connections or the pooler's pool, or use a pooler or a smaller database.poolMax.",
   },
   resources: {
     meaning: 'The server is out of memory, or at a configured limit.',
@@ -80,7 +80,8 @@ export const failureWords: Readonly<Record<FailureClass, FailureWords>> = {
   },
   session: {
     meaning: 'The session or an object was not in the state that the statement needs; a new connection has what this one lacked.',
-    action: 'Nothing, if it is rare. With a pooler in transaction mode: see that nothing depends on the session.',
+    action:
+      'Nothing, if it is rare. Behind a pooler in transaction mode: leave database.prepareStatements off, unless it is PgBouncer 1.21 or later.',
   },
   config: {
     meaning: 'Address, credentials, TLS, name of the database, or an endpoint that is switched off.',
@@ -125,3 +126,7 @@ export const failureWords: Readonly<Record<FailureClass, FailureWords>> = {
     action: 'Read the message in the log. If it needs another treatment, report it with its code.',
   },
 }
+
+/** For a class as it was stored, which an older or newer version may have written. */
+export const wordsOfClass = (name: string): FailureWords | undefined =>
+  Object.hasOwn(failureWords, name) ? failureWords[name as FailureClass] : undefined

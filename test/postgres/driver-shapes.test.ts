@@ -373,6 +373,33 @@ const answeredByServer: readonly Row[] = [
   ],
 ]
 
+/** The beginning of a row: it should have so many bytes. */
+function rowOf(bytes: number): Buffer {
+  const row = Buffer.alloc(7, 'D')
+  row.writeInt32BE(bytes, 1)
+  row.writeInt16BE(2, 5)
+  return row
+}
+const farewell = protocolMessage(
+  'E',
+  Buffer.from('SFATAL\0VFATAL\0C08P01\0Mserver conn crashed? and a few words more, so that it is long enough\0\0'),
+)
+
+/** A server that lets anybody in, begins to answer, and then sends that and hangs up. */
+const brokenOff = (bytes: Buffer): Promise<string> =>
+  fakeServer((socket) => {
+    const ready = (status: string) => protocolMessage('Z', Buffer.from(status))
+    const answers = [
+      Buffer.concat([protocolMessage('R', Buffer.alloc(4)), ready('I')]),
+      Buffer.concat([protocolMessage('C', Buffer.from('BEGIN\0')), ready('T'), bytes]),
+    ]
+    socket.on('data', () => {
+      const answer = answers.shift()
+      if (answer) socket.write(answer)
+      if (answers.length === 0) socket.end()
+    })
+  })
+
 const sentAndLost: readonly Row[] = [
   [
     'a backend that is terminated in mid-statement',
@@ -432,6 +459,21 @@ const sentAndLost: readonly Row[] = [
       severity: 'FATAL',
       applied: 'unknown',
       class: 'session',
+    },
+  ],
+  [
+    "a pooler's farewell in the middle of a row: read as the row's bytes, it makes no sense",
+    async () => connecting({ url: await brokenOff(Buffer.concat([rowOf(60), farewell])) }),
+    { says: /^the answer makes no sense/, errno: 'BROKEN_ANSWER', applied: 'unknown', class: 'connection' },
+  ],
+  [
+    "a pooler's farewell that begins where a message's type should stand",
+    async () => connecting({ url: await brokenOff(Buffer.concat([rowOf(farewell.length - 40), farewell])) }),
+    {
+      says: /^the answer makes no sense|^received invalid response/,
+      errno: /^(BROKEN_ANSWER|undefined)$/,
+      applied: 'unknown',
+      class: 'connection',
     },
   ],
   [

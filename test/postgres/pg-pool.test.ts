@@ -123,9 +123,90 @@ describe('the size of the pool', () => {
     clock.advance(1)
     expect((await pidsOf(directDatabase, 2)).filter((backend) => first.includes(backend))).toEqual([])
     // their age is no failure
-    expect(directDatabase.connections?.()).toEqual({ connected: 4, discarded: 2, lost: 0, poolResets: 0 })
+    expect(directDatabase.connections?.()).toEqual({ connected: 4, discarded: 2, lost: 0, poolResets: 0, size: 2 })
     await tools.close()
     await fs.rm(dataDir, { recursive: true })
+  })
+})
+
+describe('a pool that is sized by its load', () => {
+  /** A load until it is told to stop: so many callers, each of whom inserts rows of its own one after the other. */
+  function load(database: Database, callers: number, heldForMs: number) {
+    const stopping = new AbortController()
+    const acknowledged: number[] = []
+    const caller = async (number: number) => {
+      for (let n = 0; !stopping.signal.aborted; n++) {
+        const id = number * 100_000 + n
+        const text = 'insert into items select $1::int from pg_sleep($2::float8)'
+        await database.query({ name: 'slow_insert', text, values: [id, heldForMs / 1_000] }, limits)
+        acknowledged.push(id)
+      }
+    }
+    const all = Promise.all(Array.from({ length: callers }, (_, n) => caller(n + 1)))
+    return async () => {
+      stopping.abort()
+      await all
+      return acknowledged.toSorted((a, b) => a - b)
+    }
+  }
+  const sizeOf = (database: Database) => database.connections?.().size
+  const backends = async (application: string) => {
+    const text = 'select count(*)::int as n from pg_stat_activity where application_name = $1'
+    return (await schema.sql<{ n: number }>(text, [application]))[0]?.n
+  }
+  const named = (application: string) => {
+    const url = new URL(databaseUrl())
+    url.searchParams.set('application_name', application)
+    return url.href
+  }
+
+  it('grows while callers wait and shrinks when they are gone, and every write that it acknowledged is there', async () => {
+    let aheadMs = 0
+    const application = `tokay-sized-${process.pid}`
+    const database = open({
+      poolMax: 8,
+      url: named(application),
+      clock: { ...systemClock, nowMs: () => Date.now() + aheadMs },
+      // none goes because it was idle
+      idleForMs: 600_000,
+      sizedByLoad: { isCircuitClosed: () => true },
+    })
+    expect(sizeOf(database)).toBe(2)
+    const stop = load(database, 24, 300)
+    await vi.waitUntil(() => sizeOf(database) === 8, { timeout: 10_000 })
+    await vi.waitUntil(async () => (await backends(application)) === 8, { timeout: 10_000 })
+    const acknowledged = await stop()
+    expect(await ids()).toEqual(acknowledged)
+    expect(acknowledged.length).toBeGreaterThanOrEqual(24)
+
+    // two stretches of ten seconds: the first one still has the load in it
+    for (let id = 1; id <= 2; id++) {
+      aheadMs += 10_000
+      await database.query(insert(id), limits)
+    }
+    expect(sizeOf(database)).toBe(2)
+    // those that are too many go as they come back
+    await Promise.all(Array.from({ length: 30 }, (_, n) => database.query(insert(10 + n), limits)))
+    for (let n = 0; n < 8; n++) await database.query(insert(50 + n), limits)
+    await vi.waitUntil(async () => (await backends(application)) === 2, { timeout: 10_000 })
+    const [burst, last] = [Array.from({ length: 30 }, (_, n) => 10 + n), Array.from({ length: 8 }, (_, n) => 50 + n)]
+    expect(await ids()).toEqual([1, 2, ...burst, ...last, ...acknowledged])
+    expect(database.connections?.()).toMatchObject({ lost: 0, poolResets: 0, size: 2 })
+  })
+
+  it('stays as it is while the circuit is not closed, however many wait', async () => {
+    const clock = createFakeClock()
+    const database = open({ poolMax: 8, url: databaseUrl(), clock, sizedByLoad: { isCircuitClosed: () => false } })
+    const stop = load(database, 8, 100)
+    await vi.waitUntil(() => database.connections?.().connected === 2, { timeout: 10_000 })
+    // whoever asks now waits for more than a quarter of a second
+    for (let n = 0; n < 2; n++) {
+      clock.advance(10_000)
+      await database.query(pid, limits)
+    }
+    const acknowledged = await stop()
+    expect(database.connections?.()).toMatchObject({ connected: 2, size: 2 })
+    expect(await ids()).toEqual(acknowledged)
   })
 })
 

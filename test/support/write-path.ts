@@ -15,6 +15,7 @@ import { replayParked, type ReplayResult } from '../../shared/collect/replay-par
 import { writeOrPark, type Outcome } from '../../shared/collect/write-or-park.ts'
 import type { Settings } from '../../shared/config.ts'
 import { migrate } from '../../shared/db/migrate.ts'
+import type { Driver } from '../../shared/db/neon-host.ts'
 import type { LogEvent } from '../../shared/log.ts'
 
 const schema = 'tokay_simulator'
@@ -64,7 +65,10 @@ export function urlOf(serverUrl: string, to: { database: string; name?: string; 
 
 export type Lane = {
   readonly writer: string
+  /** What this program connects to. */
   readonly proxy: FaultProxy
+  /** Beyond what stands before the server, where its COMMIT can be met alone. */
+  readonly behind: FaultProxy | undefined
   readonly tools: LocalTools
   readonly place: FaultPlace
   readonly events: readonly LogEvent[]
@@ -80,7 +84,20 @@ export type Lane = {
   close(): Promise<void>
 }
 
-/** One instance of the program, with a proxy, a state table and parked files of its own. `writer`: a hexadecimal name. */
+/** How an instance reaches the server. `commitAnswer`: see FaultPlace. Its proxies end with the lane; `close` ends what stands between them. */
+export type Way = {
+  readonly proxy: FaultProxy
+  readonly url: string
+  readonly driver?: Driver
+  readonly behind?: FaultProxy
+  readonly commitAnswer?: string
+  close?(): Promise<void>
+}
+
+/**
+ * One instance of the program, with a proxy, a state table and parked files of its own. `writer`: a hexadecimal name. `way`: how it reaches the
+ * server, by default through the proxy alone. The proxy ends with the lane.
+ */
 export async function openLane(options: {
   server: FragilePostgres
   adminUrl: string
@@ -88,9 +105,10 @@ export async function openLane(options: {
   folder: string
   writer: string
   settings: Settings
+  way?: Way
 }): Promise<Lane> {
-  const { server, adminUrl, writer, settings } = options
-  const proxy = await startFaultProxy({ target: { host: '127.0.0.1', port: server.port } })
+  const { server, adminUrl, writer, settings, way } = options
+  const proxy = way?.proxy ?? (await startFaultProxy({ target: { host: '127.0.0.1', port: server.port } }))
   const dataDir = path.join(options.folder, `lane-${writer}`)
   await fs.mkdir(dataDir, { recursive: true })
   const events: LogEvent[] = []
@@ -98,7 +116,8 @@ export async function openLane(options: {
   const tools = await openTools({
     settings,
     source: { name: 'simulator', baseUrl: 'http://127.0.0.1:9', close: async () => {} },
-    databaseUrl: proxy.url(options.workloadUrl),
+    databaseUrl: way?.url ?? proxy.url(options.workloadUrl),
+    driver: way?.driver ?? 'pg',
     dataDir,
     log: { info: keep, warn: keep, error: keep },
   })
@@ -109,7 +128,16 @@ export async function openLane(options: {
     writer,
     proxy,
     tools,
-    place: { proxy, server, adminUrl, role: role.name, database: new URL(adminUrl).pathname.slice(1), schema },
+    behind: way?.behind,
+    place: {
+      proxy,
+      server,
+      adminUrl,
+      role: role.name,
+      database: new URL(adminUrl).pathname.slice(1),
+      schema,
+      ...(way?.commitAnswer === undefined ? {} : { commitAnswer: way.commitAnswer }),
+    },
     events,
     offered,
     write({ ballastBytes = 0 } = {}) {
@@ -140,7 +168,9 @@ export async function openLane(options: {
       await (await watch)?.end()
       await proxy.mode({ kind: 'reset' })
       await tools.close()
+      await way?.close?.()
       await proxy.close()
+      await way?.behind?.close()
       await fs.rm(dataDir, { recursive: true, force: true })
     },
   }

@@ -41,7 +41,7 @@ describe('classifyFailure', () => {
     ['57014', { message: 'canceling statement due to statement timeout' }, 'slow'],
     ['57014', { message: 'canceling statement due to user request' }, 'cancelled'],
     ['08P01', { message: 'no more connections allowed (max_client_conn)' }, 'saturated'],
-    ['08P01', { message: 'query_wait_timeout' }, 'unavailable'],
+    ['08P01', { message: 'query_wait_timeout' }, 'saturated'],
     ['08P01', { message: 'server_login_retry' }, 'unavailable'],
     ['08P01', { message: 'Query cancelled, connection was terminated' }, 'connection'],
     ['08P01', { message: 'bind message supplies 0 parameters, but prepared statement "" requires 65536' }, 'bug'],
@@ -53,6 +53,48 @@ describe('classifyFailure', () => {
     ['55P03', { statement: 'enter_ledger', message: 'canceling statement due to lock timeout' }, 'lock-timeout'],
   ] as const)('%s %j is %s', (code, fields, expected) => {
     expect(classOf(answered(code, fields))).toBe(expected)
+  })
+
+  it.each([
+    ['saturated', 'no more connections allowed (max_client_conn)'],
+    ['saturated', 'query_wait_timeout'],
+    ['unavailable', 'client_login_timeout (server down)'],
+    ['unavailable', 'pgbouncer cannot connect to server'],
+    ['unavailable', 'server login has been failing, try again later (server_login_retry)'],
+    ['unavailable', 'server login has been failing, cached error: server conn crashed? (server_login_retry)'],
+    ['unavailable', 'pooler is shutting down'],
+    ['slow', 'query timeout'],
+    ['slow', 'query_timeout'],
+    ['session', 'prepared statement did not exist'],
+    ['session', 'prepared statement name is already in use'],
+    ['config', 'unsupported startup parameter: options'],
+    ['config', 'SASL authentication failed'],
+    ['config', 'password authentication failed'],
+    ['config', 'no such user: tokay'],
+    ['config', 'no such database: tokay'],
+    ['config', 'database "tokay" is disabled'],
+    ['config', 'SSL required'],
+    ['config', 'TLS client certificate required'],
+    // of the server, passed on
+    ['config', 'database "tokay" does not exist'],
+    ['config', 'server login has been failing, cached error: password authentication failed for user "tokay" (server_login_retry)'],
+    ['saturated', 'sorry, too many clients already'],
+    ['saturated', 'too many connections for role "tokay"'],
+    // whatever ends a connection besides
+    ['connection', 'server conn crashed?'],
+    ['connection', 'server lifetime over'],
+    ['connection', 'database removed'],
+    ['connection', 'idle transaction timeout'],
+    ['connection', 'client_idle_timeout'],
+    ['connection', 'something that no PgBouncer has said yet'],
+  ] as const)('a pooler that ends a connection is %s: "%s"', (expected, message) => {
+    const error = new DatabaseError(`connect: ${message} (08P01)`, {
+      statement: 'connect',
+      applied: 'not-sent',
+      sqlState: '08P01',
+      severity: 'FATAL',
+    })
+    expect(classOf(error)).toBe(expected)
   })
 
   it.each([

@@ -147,4 +147,28 @@ describe('failureOf', () => {
     expect(error.cause).toBe(cause)
     expect(Object.keys(error)).not.toContain('cause')
   })
+
+  it.each([
+    ['set the clocks of both machines right', { message: 'certificate is not yet valid', code: 'CERT_NOT_YET_VALID' }],
+    ['no common version or cipher of TLS', { message: 'write EPROTO', code: 'EPROTO' }],
+    ['no common version or cipher of TLS', { message: 'unsupported protocol', code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' }],
+    ['the server wants a client certificate', { message: 'certificate required', code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' }],
+    ['the server does not accept our client certificate', { message: 'unknown ca', code: 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA' }],
+    ['does not speak the Postgres protocol', { message: 'There was an error establishing an SSL connection' }],
+    ['the server wants a client certificate', { message: 'TLS client certificate required', code: '08P01', severity: 'FATAL' }],
+    ['take it out of the Postgres URL', { message: 'unsupported startup parameter: options', code: '08P01', severity: 'FATAL' }],
+  ])('says what to do where connecting fails for a setting, and only there: %s', (todo, fields) => {
+    const error = Object.assign(new Error(), fields)
+    const [said, advice] = failureOf('connect', error, 'not-sent').message.split('; ')
+    expect(said).toContain(fields.message)
+    expect(advice).toContain(todo)
+    expect(failureOf('begin', error, 'unknown').message).not.toContain('; ')
+  })
+
+  it.each([
+    { message: 'connect ECONNREFUSED 127.0.0.1:5432', code: 'ECONNREFUSED' },
+    { message: 'password authentication failed for user "tokay"', code: '28P01', severity: 'FATAL' },
+  ])('adds nothing to words that say enough: $message', (fields) => {
+    expect(failureOf('connect', Object.assign(new Error(), fields), 'not-sent').message).not.toContain('; ')
+  })
 })

@@ -26,7 +26,7 @@ function setUp(urls: readonly string[], databases: Readonly<Record<string, reado
     events.push(`open ${url}`)
     return { ...createFakeDatabase(...(databases[url] ?? [])), end: async () => void events.push(`end ${url}`) }
   }
-  return { database: createRotatingDatabase({ driver: 'pg', secret, open }), events, reads: () => reads }
+  return { database: createRotatingDatabase({ secret, open }), events, reads: () => reads }
 }
 
 describe('a database whose URL is a secret', () => {
@@ -44,6 +44,15 @@ describe('a database whose URL is a secret', () => {
 
     expect(await database.query(ping, limits)).toEqual([{ ok: 1 }])
     expect(events).toEqual(['open old', 'open new', 'end old'])
+  })
+
+  it("a pooler's refusal of the password does the same, and its refusal of anything else does not", async () => {
+    const told = setUp(['old', 'new'], { old: [refused('08P01', { message: 'SASL authentication failed' })], new: [[{ ok: 1 }]] })
+    expect(await told.database.query(ping, limits)).toEqual([{ ok: 1 }])
+
+    const other = setUp(['a', 'b'], { a: [refused('08P01', { message: 'query_wait_timeout' })] })
+    await expect(other.database.query(ping, limits)).rejects.toMatchObject({ sqlState: '08P01' })
+    expect(other.reads()).toBe(1)
   })
 
   it('a password that is still the same is not tried twice', async () => {
@@ -78,7 +87,6 @@ describe('a database whose URL is a secret', () => {
     let reads = 0
     let kept: string | undefined
     const database = createRotatingDatabase({
-      driver: 'pg',
       secret: { read: async () => (kept ??= reads++ === 0 ? 'old' : 'new'), forget: () => (kept = undefined) },
       open: (url) => ({ ...createFakeDatabase(scripts[url] as Scripted), connections: () => counters }),
     })
@@ -87,8 +95,10 @@ describe('a database whose URL is a secret', () => {
     expect(database.connections?.()).toEqual({ connected: 6, discarded: 4, lost: 2, poolResets: 2 })
   })
 
-  it('has no connections to count over Neon', () => {
+  it('is of the driver that its URL asks for', async () => {
     const secret = { read: async () => 'a', forget: () => {} }
-    expect(createRotatingDatabase({ driver: 'neon', secret, open: () => createFakeDatabase([]) }).connections).toBeUndefined()
+    const database = createRotatingDatabase({ secret, open: () => ({ ...createFakeDatabase([{ ok: 1 }]), driver: 'neon' }) })
+    await database.query(ping, limits)
+    expect(database.driver).toBe('neon')
   })
 })

@@ -11,7 +11,8 @@ import { everySqlState, postgresVersions, sqlStatesByClass, sqlStatesOf } from '
 
 const bare = (sqlState: string) => new DatabaseError('words', { statement: 'write', applied: 'refused', sqlState, severity: 'ERROR' })
 
-const isQualified = (rule: FailureRule) => rule.message !== undefined || rule.routine !== undefined || rule.statement !== undefined
+const isQualified = ({ message, routine, severity, statement }: FailureRule) =>
+  [message, routine, severity, statement].some((condition) => condition !== undefined)
 /** By what the rule says of a SQLSTATE: a condition beside it, the whole code, its first two characters. */
 const kinds = { qualified: 'a condition', whole: 'the whole code', prefix: 'its prefix' } as const
 
@@ -73,9 +74,12 @@ describe('the rules for SQLSTATEs', () => {
     ['57014', 'canceling statement due to user request', 'cancelled'],
     ['XX000', 'Max client connections reached', 'saturated'],
     ['08P01', 'no more connections allowed (max_client_conn)', 'saturated'],
-    ['08P01', 'query_wait_timeout', 'unavailable'],
+    ['08P01', 'query_wait_timeout', 'saturated'],
     ['08P01', 'server login has been failing, cached error: connect failed (server_login_retry)', 'unavailable'],
-    ['08P01', 'server conn crashed?', 'connection'],
+    ['08P01', 'SASL authentication failed', 'config'],
+    ['08P01', 'unsupported startup parameter: options', 'config'],
+    ['08P01', 'query timeout', 'slow'],
+    ['08P01', 'prepared statement did not exist', 'session'],
     ['08P01', 'Query cancelled, connection was terminated', 'connection'],
   ])('%s with the message "%s" meets one condition and no other: %s', (code, message, expected) => {
     const met = claimsTo(code).filter(({ rule }) => rule.message?.test(message))

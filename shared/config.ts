@@ -3,6 +3,7 @@
 
 import * as z from 'zod'
 import { ConfigError } from './errors.ts'
+import { type CollectorName, collectorNames } from './names.ts'
 
 const ms = (low: number, high: number) => z.int().min(low).max(high)
 
@@ -14,6 +15,10 @@ const pool = z.strictObject({
   /** As the API writes it; Solana addresses are case-sensitive. */
   address: z.string().min(1),
 })
+
+/** A literal name, which may have the stage in it. */
+const parameterMessage = 'must be the name of an SSM parameter such as "/tokay/<stage>/database-url"'
+const parameterName = z.string().regex(/^\/(?!aws\/|ssm\/)(?:[\w.-]|<stage>)+(?:\/(?:[\w.-]|<stage>)+)*$/, parameterMessage)
 
 /** For adopting and rolling back a collector by itself; all are on by default. */
 const switches = {
@@ -92,10 +97,25 @@ const schema = z.strictObject({
     })
     .prefault({}),
 
+  schedule: z
+    .strictObject({
+      /**
+       * While the collectors' writes meet each other's locks, their intervals are stretched, step by step up to this factor, and come back when
+       * the locks are gone. 1: never.
+       */
+      maxStretch: z.int().min(1).max(100).default(16),
+    })
+    .prefault({}),
+
   database: z
     .strictObject({
-      /** Connections of the local run. A Lambda instance has one. */
-      poolMax: z.int().min(2).max(20).default(4),
+      /**
+       * `neon`: over HTTPS, for databases at Neon only; a transaction is one request, and no connection is held. `pg`: over TCP, for any Postgres.
+       * `auto`: `neon` where the URL's host is one of Neon's, else `pg`. Migrations are always made with pg.
+       */
+      driver: z.enum(['auto', 'pg', 'neon']).default('auto'),
+      /** Most connections of the local run, which opens as many as the load asks for, at least 2. A Lambda instance has one. */
+      poolMax: z.int().min(2).max(20).default(20),
       /** Connecting, when the database is thought to be awake. */
       connectForMs: ms(200, 30_000).default(3_000),
       /** Connecting after a long idle time: a database that scales to zero needs to wake. Once. */
@@ -178,8 +198,87 @@ const schema = z.strictObject({
     })
     .prefault({}),
 
-  /** The health check's tick; besides, it runs at once when the circuit opens. */
-  health: z.strictObject({ everyMinutes: everyMinutes.default(1) }).prefault({}),
+  health: z
+    .strictObject({
+      /** The health check's tick; besides, it runs at once when the circuit opens. */
+      everyMinutes: everyMinutes.default(1),
+      /**
+       * `active`: every tick asks the database. `piggyback`: only while a collector's run has it awake, or when something looks wrong, so that a
+       * database that scales to zero may sleep; a minute without a look counts as unknown.
+       */
+      probe: z.enum(['active', 'piggyback']).default('active'),
+      /** Tables, indexes, sequences and slow statements change slowly and cost more to look at. */
+      structureEveryMinutes: z.int().min(1).max(1440).default(15),
+      /** Target of availability over 30 days; what is left of 100 % is the error budget. */
+      targetPercent: z.number().min(50).max(99.999).default(99.5),
+      /** Where a check begins to warn, or to be critical. */
+      thresholds: z
+        .strictObject({
+          /** Warning. From failed lock waits of our own writers and from sessions seen waiting. */
+          lockWaitMs: ms(1, 600_000).default(1_000),
+          /** Warning. 95th percentile of what the clients measured. */
+          queryMs: ms(1, 600_000).default(500),
+          /** Warning. The health check's own round trip, on a connection that is open. */
+          simpleQueryMs: ms(1, 600_000).default(100),
+          /** Critical. Of the clients' operations in 5 minutes, and at least 3 of them. */
+          errorRatePercent: z.number().min(0.1).max(100).default(10),
+          /** Critical when below, over the last hour. */
+          availabilityPercent: z.number().min(1).max(100).default(95),
+          /** Critical when below, over the last hour. */
+          successRatePercent: z.number().min(1).max(100).default(95),
+          /** Warning, on 30 operations or more; critical at twice as much. */
+          lockRetryPercent: z.number().min(0.1).max(100).default(5),
+          /** Open is critical. Open for longer, it says that it does not recover by itself. */
+          breakerOpenForMs: ms(1_000, 3_600_000).default(60_000),
+          /** Warning when batches are smaller on average, judged only where the source had more to give. */
+          batchFillPercent: z.number().min(1).max(100).default(50),
+          /** Warning, in an hour, over all collectors. */
+          reconnectionsPerHour: z.int().min(1).max(100_000).default(10),
+          rollbacksPerHour: z.int().min(1).max(100_000).default(20),
+          /** Warning; critical half-way from there to full. */
+          connectionsPercent: z.number().min(1).max(100).default(80),
+          /** Size at which the database is full, in bytes. 0: taken from the server where it knows (Neon), else unknown. */
+          databaseFullBytes: z.number().min(0).default(0),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+
+  /** Of the deployment. The local run has no use for it. */
+  aws: z
+    .strictObject({
+      /** SSM SecureString that holds the Postgres URL; `<stage>` stands for the stage. */
+      databaseUrlParameter: parameterName.default('/tokay/<stage>/database-url'),
+      /** SSM SecureString that holds a CoinGecko key, such as `/tokay/<stage>/gecko-api-key`; `none`: the API is asked without one. */
+      geckoApiKeyParameter: z.union([z.literal('none'), parameterName], parameterMessage).default('none'),
+      /** Connections that the database allows Tokay. Synthesis refuses a stack that could take more than 70 % of them. 0: not stated, not checked. */
+      connectionLimit: z.int().min(0).max(100_000).default(0),
+      /**
+       * Instances of `collect` that may run at once, taken out of the account's own limit. 0: no reservation. New accounts, whose limit is 10, refuse any.
+       * Too low: ticks are thrown away.
+       */
+      reservedConcurrency: z.int().min(0).max(1_000).default(0),
+      /** For a database that only a VPC reaches: its id, and private subnets that reach the internet. Without: the functions are in no VPC. */
+      vpc: z
+        .strictObject({
+          id: z
+            .string()
+            .regex(/^vpc-([0-9a-f]{8}|[0-9a-f]{17})$/, 'must be an id such as "vpc-0a1b2c3d"')
+            .optional(),
+          subnetIds: z
+            .array(z.string().regex(/^subnet-([0-9a-f]{8}|[0-9a-f]{17})$/, 'must be ids such as "subnet-0a1b2c3d"'))
+            .min(1)
+            .optional(),
+        })
+        .prefault({}),
+      /** The state table, the parked writes and their dead letters outlive `cdk destroy`. */
+      keepState: z.boolean().default(false),
+      /** How long logs are kept, one of the spans that CloudWatch has. Each GB costs $0.50 to write and $0.03 a month to keep. */
+      logDays: z.literal([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]).default(14),
+      /** The first three of an account are free, more are $3 a month each. */
+      dashboard: z.boolean().default(true),
+    })
+    .prefault({}),
 })
 
 export type Settings = z.output<typeof schema>
@@ -206,6 +305,10 @@ const acrossFields: ReadonlyArray<(s: Settings) => string | undefined> = [
     const unknown = Object.keys(s.collectors['top-pools'].dexes).filter((n) => !s.networks.includes(n))
     return unknown.length > 0 ? `collectors.top-pools.dexes names networks that are not in networks: ${unknown.join(', ')}` : undefined
   },
+  ({ aws }) =>
+    (aws.vpc.id === undefined) === (aws.vpc.subnetIds === undefined)
+      ? undefined
+      : 'aws.vpc needs both id and subnetIds: the subnets decide what the functions reach',
 ]
 
 /**
@@ -219,6 +322,12 @@ export function parseSettings(input: unknown): Settings {
   if (problems.length > 0) throw new ConfigError(problems)
   return parsed.data
 }
+
+export const enabledCollectors = ({ collectors }: Pick<Settings, 'collectors'>): readonly CollectorName[] =>
+  collectorNames.filter((name) => collectors[name].enabled)
+
+/** No collector at all: the health check, its metrics and its alerts are all there is, and nothing is ever parked. For any Postgres. */
+export const isHealthAlone = (settings: Pick<Settings, 'collectors'>) => enabledCollectors(settings).length === 0
 
 /** zod's messages name the wrong type or bound, never the value: a secret put into the wrong key stays unseen. */
 function problemsOf(issue: z.core.$ZodIssue): string[] {

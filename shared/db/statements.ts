@@ -1,33 +1,13 @@
 // The statements that write a batch, as values. One shape at every size: insert .. select .. from unnest(columns) order by key on conflict,
 // constant text, one array a column, at most 1,000 rows a statement. Each is idempotent, and says by which key.
 //
-// One lock order everywhere: partitions, dexes, tokens, pools, snapshots, trades, gaps, runs; inside a table by key. Writers that keep it can't deadlock.
+// One lock order everywhere: partitions, dexes, tokens, pools, snapshots, trades, gaps, runs, health; inside a table by key. Writers that keep it can't
+// deadlock.
 
 import type { Batch, DexRow, GapRow, PoolRow, RunRow, TokenRow, TradeRow } from '../model.ts'
-import type { Row, Rows, SqlScalar, Statement } from './database.ts'
-
-const maxStatementRows = 1_000
-
-/** A column of the batch: its Postgres type and where its value comes from. */
-type Columns<R> = Readonly<Record<string, readonly [type: string, value: (row: R) => SqlScalar]>>
-
-const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
-
-/** `unnest($1::text[], ...) as n(network, ...)`: the batch as a table named n. */
-function unnest<R>(columns: Columns<R>): string {
-  const types = Object.values(columns).map(([type], i) => `$${i + 1}::${type}[]`)
-  return `unnest(${types.join(', ')}) as n(${Object.keys(columns).join(', ')})`
-}
-
-/** `beside`: values of each statement behind its columns. */
-function inChunks<R>(name: string, text: string, columns: Columns<R>, rows: readonly R[], ...beside: SqlScalar[]): Statement[] {
-  const statements: Statement[] = []
-  for (let from = 0; from < rows.length; from += maxStatementRows) {
-    const chunk = rows.slice(from, from + maxStatementRows)
-    statements.push({ name, text, values: [...Object.values(columns).map(([, value]) => chunk.map(value)), ...beside] })
-  }
-  return statements
-}
+import { inChunks, iso, unnest, type Columns } from './columns.ts'
+import type { Row, Rows, Statement } from './database.ts'
+import { writeIncidents, writeSamples } from './health-statements.ts'
 
 const dexColumns: Columns<DexRow> = {
   network: ['text', (r) => r.network],
@@ -349,6 +329,8 @@ export function writeBatch(batch: Batch, options: { late: boolean }): readonly S
     ...tradeStatements(batch.trades),
     ...inChunks('insert_gaps', insertGaps, gapColumns, batch.gaps),
     ...inChunks('insert_runs', insertRuns, runColumns, batch.runs),
+    ...writeSamples(batch.samples),
+    ...writeIncidents(batch.incidents),
   ]
 }
 

@@ -1,4 +1,4 @@
-// npm run bench -- writes|overhead|recovery [--quick] [--json FILE]: ends with 1 when a requirement was missed.
+// npm run bench -- writes|drivers|overhead|recovery|vitals|cold-start [--quick] [--json FILE]: ends with 1 when a requirement was missed.
 
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
@@ -18,6 +18,11 @@ const benches: Readonly<Record<string, Bench>> = {
     const cells = await measureWrites(effort, progress, cleanup)
     return { table: writeTable(cells), requirements: writeRequirements(cells), figures: { cells } }
   },
+  async drivers(quick, cleanup) {
+    const { driversRequirements, driversTable, measureDrivers } = await import('./drivers.ts')
+    const figures = await measureDrivers(quick ? { rounds: 9, batches: 5 } : { rounds: 41, batches: 10 }, cleanup)
+    return { table: driversTable(figures), requirements: driversRequirements(figures), figures }
+  },
   async overhead(quick) {
     const { measureOverhead, overheadRequirements, overheadTable } = await import('./overhead.ts')
     const overhead = await measureOverhead({ rounds: quick ? 7 : 41, callsARound: 30_000 })
@@ -28,6 +33,16 @@ const benches: Readonly<Record<string, Bench>> = {
     const effort = quick ? { runs: 4, outages: 1, parkedBatches: 100 } : { runs: 8, outages: 5, parkedBatches: 500 }
     const recovery = await measureRecovery(effort, progress, cleanup)
     return { table: recoveryTable(recovery), requirements: recoveryRequirements(recovery), figures: recovery }
+  },
+  async vitals(quick, cleanup) {
+    const { measureVitals, vitalsRequirements, vitalsTable } = await import('./vitals.ts')
+    const figures = await measureVitals({ rounds: quick ? 20 : 100 }, cleanup)
+    return { table: vitalsTable(figures), requirements: vitalsRequirements(figures), figures }
+  },
+  async 'cold-start'(quick, cleanup) {
+    const { benchColdStarts, coldStartRequirements, coldStartTable } = await import('./cold-start.ts')
+    const starts = await benchColdStarts(quick ? 5 : 21, cleanup)
+    return { table: coldStartTable(starts), requirements: coldStartRequirements(starts), figures: starts }
   },
 }
 

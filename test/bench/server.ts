@@ -26,18 +26,18 @@ export async function startServer(cleanup: Cleanup): Promise<string> {
   return server.url
 }
 
-/** The same server as it is, and about 3 ms away. */
-export async function distancesTo(url: string, cleanup: Cleanup): Promise<readonly Distance[]> {
-  const { hostname, port } = new URL(url)
+/** The same server as it is, and about 3 ms away. `through`: what stands before it, and speaks another protocol. */
+export async function distancesTo(url: string, cleanup: Cleanup, through = url): Promise<readonly Distance[]> {
+  const { hostname, port } = new URL(through)
   const proxy = fork(path.join(import.meta.dirname, 'delay-proxy.ts'), [hostname, port || '5432', '1.5'])
   cleanup(async () => void proxy.kill())
   const [proxyPort] = (await once(proxy, 'message')) as [number]
-  const far = new URL(url)
+  const far = new URL(through)
   far.hostname = '127.0.0.1'
   far.port = String(proxyPort)
   return [
-    { name: 'near', url, queryMs: await queryMs(url) },
-    { name: 'far', url: far.href, queryMs: await queryMs(far.href) },
+    { name: 'near', url: through, queryMs: await queryMs(url) },
+    { name: 'far', url: far.href, queryMs: through === url ? await queryMs(far.href) : Number.NaN },
   ]
 }
 

@@ -11,6 +11,7 @@ import { createTables } from '../support/tables.ts'
 const released: Readonly<Record<string, string>> = {
   '0001_collector-tables.sql': '34b3fad382995172fb76fbeaca111c21e2336e21ade3dda6583c9621622491ec',
   '0002_exactly-once-and-quarantine.sql': '1b3d4a184af18ca4ab3fc045229d14bf3d1562487e54f11607e781e1d125a791',
+  '0003_health.sql': '47eb87970b1d4e1896e83f54804cc0e08a40937d8d4d5b0dbd531d3db1d9f1c8',
 }
 
 const names = Object.keys(released).map((file) => path.parse(file).name)

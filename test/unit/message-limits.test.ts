@@ -1,6 +1,6 @@
 import { assert, property, string } from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { toSmsPart, toSubject } from '../../shared/health/message-limits.ts'
+import { toSmsPart, toSubject } from '../../shared/health/alert/message-limits.ts'
 
 describe('mail subjects', () => {
   it.each([

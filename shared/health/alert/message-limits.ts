@@ -61,4 +61,7 @@ export function toSmsPart(text: string): string {
   return `${chars.slice(0, kept).join('')}...`
 }
 
+/** Whether it is one part without being cut. */
+export const fitsSmsPart = (text: string) => septets(Array.from(plain(text, isGsm))) <= maxSmsSeptets
+
 const septets = (chars: readonly string[]) => chars.reduce((sum, char) => sum + (gsmExtended.has(char) ? 2 : 1), 0)

@@ -15,7 +15,7 @@ const eventSchema = z.object({
 
 export async function handler(event: unknown, context: Context) {
   const { collector, scheduledAt, dryRun } = eventSchema.parse(event)
-  const tools = collectTools()
+  const tools = await collectTools()
   const result = await collect(collectors[collector], tools, {
     scheduledAtMs: scheduledAt === undefined ? tools.clock.nowMs() : Date.parse(scheduledAt),
     force: scheduledAt === undefined,

@@ -11,7 +11,7 @@ import {
   ScanCommand,
 } from '@aws-sdk/client-dynamodb'
 import type { StateItem, StateTable } from '../state/state-table.ts'
-import { type AwsTarget, awsCall, awsClientSettings } from './aws-client.ts'
+import { type AwsTarget, awsCall, awsClientSettings, type CallOptions } from './aws-client.ts'
 
 type Attributes = Record<string, AttributeValue>
 
@@ -24,8 +24,8 @@ export function createDynamodbStateTable(options: { tableName: string; aws?: Aws
     const items: StateItem[] = []
     let start: Attributes | undefined
     do {
-      const page = await awsCall(on('reading'), () =>
-        client.send(new ScanCommand({ TableName, ConsistentRead: true, ...(start && { ExclusiveStartKey: start }) })),
+      const page = await awsCall(on('reading'), (call) =>
+        client.send(new ScanCommand({ TableName, ConsistentRead: true, ...(start && { ExclusiveStartKey: start }) }), call),
       )
       for (const item of page.Items ?? []) items.push(toStateItem(item, TableName))
       start = page.LastEvaluatedKey
@@ -43,20 +43,20 @@ export function createDynamodbStateTable(options: { tableName: string; aws?: Aws
       ExpressionAttributeNames: isNew ? { '#key': 'key' } : { '#version': 'version' },
       ...(!isNew && { ExpressionAttributeValues: { ':expected': { N: String(expectedVersion) } } }),
     })
-    return awsCall(on(`changing ${key} in`), async () => {
+    return awsCall(on(`changing ${key} in`), async (call) => {
       try {
-        await client.send(put)
+        await client.send(put, call)
         return true
       } catch (error) {
         if (!(error instanceof ConditionalCheckFailedException)) throw error
         // When the first attempt's answer got lost, the SDK sent it again and was refused by our own change: a lease would be won and not known to be.
-        return (error.$metadata.attempts ?? 1) > 1 && (await writerOf(key)) === writer
+        return (error.$metadata.attempts ?? 1) > 1 && (await writerOf(key, call)) === writer
       }
     })
   }
 
-  async function writerOf(key: string): Promise<string | undefined> {
-    const answer = await client.send(new GetItemCommand({ TableName, Key: { key: { S: key } }, ConsistentRead: true }))
+  async function writerOf(key: string, call: CallOptions): Promise<string | undefined> {
+    const answer = await client.send(new GetItemCommand({ TableName, Key: { key: { S: key } }, ConsistentRead: true }), call)
     return answer.Item?.['writer']?.S
   }
 

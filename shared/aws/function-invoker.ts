@@ -12,8 +12,8 @@ export function lambdaInvoker(options: { aws?: AwsTarget } = {}): FunctionInvoke
   const client = new LambdaClient(awsClientSettings(options.aws))
   return {
     async invokeLater(functionName, event) {
-      await awsCall(`invoking function ${functionName}`, () =>
-        client.send(new InvokeCommand({ FunctionName: functionName, InvocationType: 'Event', Payload: JSON.stringify(event) })),
+      await awsCall(`invoking function ${functionName}`, (call) =>
+        client.send(new InvokeCommand({ FunctionName: functionName, InvocationType: 'Event', Payload: JSON.stringify(event) }), call),
       )
     },
   }

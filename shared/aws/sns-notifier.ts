@@ -1,8 +1,8 @@
 // Alerts through SNS: one Publish for all receivers, with a text for each protocol. The `severity` attribute is what the phone's subscription filters on.
 
 import { PublishCommand, SNSClient } from '@aws-sdk/client-sns'
-import { toSmsPart, toSubject } from '../health/message-limits.ts'
-import type { Notifier } from '../health/notifier.ts'
+import { toSmsPart, toSubject } from '../health/alert/message-limits.ts'
+import type { Notifier } from '../health/alert/notifier.ts'
 import { type AwsTarget, awsCall, awsClientSettings } from './aws-client.ts'
 
 /** SNS takes 256 KiB for all texts together; the mail's is in it twice, at up to 4 bytes a character. Nobody reads more at 3 am. */
@@ -13,7 +13,7 @@ export function snsNotifier(options: { topicArn: string; aws?: AwsTarget }): Not
   return {
     async publish({ subject, email, sms, severity }) {
       const body = email.length > maxEmailChars ? `${email.slice(0, maxEmailChars)}\n(cut here)` : email
-      await awsCall(`publishing the alert "${toSubject(subject)}" to SNS topic ${options.topicArn}`, () =>
+      await awsCall(`publishing the alert "${toSubject(subject)}" to SNS topic ${options.topicArn}`, (call) =>
         client.send(
           new PublishCommand({
             TopicArn: options.topicArn,
@@ -25,6 +25,7 @@ export function snsNotifier(options: { topicArn: string; aws?: AwsTarget }): Not
               'AWS.SNS.SMS.SMSType': { DataType: 'String', StringValue: 'Transactional' },
             },
           }),
+          call,
         ),
       )
     },

@@ -14,19 +14,20 @@ import {
   SendMessageCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs'
-import { halves, rowCount } from '../collect/batch.ts'
-import type { ParkedWrite, ParkedWrites, Received } from '../collect/parked-writes.ts'
+import { emptyBatch, halves, rowCount } from '../collect/batch.ts'
+import { newestVersion, type ParkedWrite, type ParkedWrites, type Received } from '../collect/parked-writes.ts'
 import { consoleLog, type Log } from '../log.ts'
-import { type AwsTarget, awsCall, awsClientSettings, requestTimeoutMs } from './aws-client.ts'
+import { parkedHiddenForS } from '../names.ts'
+import { type AwsTarget, awsCall, awsClientSettings } from './aws-client.ts'
 
 /** SQS takes 1 MiB. Small messages keep ten of them, received at once, a bounded piece of memory and one reasonable transaction. */
 const maxBodyBytes = 200 * 1024
 
-/** What is received comes back by itself after this time: a replayer that dies loses nothing. Longer than one merge and its transaction. */
-const visibilitySeconds = 60
-
 /** A long poll asks all of SQS's servers; a short one asks some and may answer "empty" while messages wait. */
 const pollSeconds = 1
+
+/** One attempt at it. Two of these, as any other call, stay below 3.5 s. */
+const pollForMs = 1_650
 
 /** SQS takes ten entries a call. */
 const maxEntries = 10
@@ -40,7 +41,7 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
   const log = options.log ?? consoleLog
 
   const send = (url: string, body: string, attributes: Record<string, string>) =>
-    awsCall(`sending a parked write to ${url}`, () =>
+    awsCall(`sending a parked write to ${url}`, (call) =>
       client.send(
         new SendMessageCommand({
           QueueUrl: url,
@@ -49,19 +50,20 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
             Object.entries(attributes).map(([name, text]) => [name, { DataType: 'String', StringValue: attributeText(text) }]),
           ),
         }),
+        call,
       ),
     )
 
   async function receiveOnce(max: number): Promise<Message[]> {
-    const answer = await awsCall(`receiving from ${QueueUrl}`, () =>
+    const answer = await awsCall(`receiving from ${QueueUrl}`, (call) =>
       client.send(
         new ReceiveMessageCommand({
           QueueUrl,
           MaxNumberOfMessages: Math.min(max, maxEntries),
-          VisibilityTimeout: visibilitySeconds,
+          VisibilityTimeout: parkedHiddenForS,
           WaitTimeSeconds: pollSeconds,
         }),
-        { requestTimeout: pollSeconds * 1000 + requestTimeoutMs },
+        { ...call, requestTimeout: pollForMs },
       ),
     )
     return answer.Messages ?? []
@@ -81,7 +83,7 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
       await toDeadLetters(body, receipt, `unreadable: ${decoded.unreadable}`)
       return undefined
     }
-    if (decoded.write.schemaVersion > 1) {
+    if (decoded.write.schemaVersion > newestVersion) {
       log.warn({ event: 'parked.newer_version', messageId: message.MessageId, schemaVersion: decoded.write.schemaVersion })
       return undefined
     }
@@ -93,8 +95,8 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
     for (const some of tens(receipts)) {
       const deleteThese = async (handles: readonly string[]) => {
         const Entries = handles.map((ReceiptHandle, i) => ({ Id: String(i), ReceiptHandle }))
-        const answer = await awsCall(`deleting ${handles.length} messages from ${QueueUrl}`, () =>
-          client.send(new DeleteMessageBatchCommand({ QueueUrl, Entries })),
+        const answer = await awsCall(`deleting ${handles.length} messages from ${QueueUrl}`, (call) =>
+          client.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }), call),
         )
         return answer.Failed ?? []
       }
@@ -103,7 +105,7 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
       if (refused.length > 0) {
         throw new Error(
           `deleting ${refused.length} of ${some.length} messages from ${QueueUrl} failed: ${codes(refused)}; ` +
-            `they come back after ${visibilitySeconds} s and are written again, which changes no row`,
+            `they come back after ${parkedHiddenForS} s and are written again, which changes no row`,
         )
       }
     }
@@ -112,8 +114,8 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
   async function release(receipts: readonly string[]): Promise<void> {
     for (const some of tens(receipts)) {
       const Entries = some.map((ReceiptHandle, i) => ({ Id: String(i), ReceiptHandle, VisibilityTimeout: 0 }))
-      const answer = await awsCall(`releasing ${some.length} messages of ${QueueUrl}`, () =>
-        client.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries })),
+      const answer = await awsCall(`releasing ${some.length} messages of ${QueueUrl}`, (call) =>
+        client.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }), call),
       )
       const refused = answer.Failed ?? []
       // No error: these come back by themselves when their 60 s are over, or already have.
@@ -130,12 +132,13 @@ export function sqsParkedWrites(options: { queueUrl: string; deadLetterUrl: stri
 
     /** Also counts what somebody has received and not yet removed: it is not in the database. */
     async depth() {
-      const answer = await awsCall(`counting the messages of ${QueueUrl}`, () =>
+      const answer = await awsCall(`counting the messages of ${QueueUrl}`, (call) =>
         client.send(
           new GetQueueAttributesCommand({
             QueueUrl,
             AttributeNames: ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible', 'ApproximateNumberOfMessagesDelayed'],
           }),
+          call,
         ),
       )
       return Object.values(answer.Attributes ?? {}).reduce((sum, count) => sum + Number(count), 0)
@@ -177,7 +180,9 @@ async function encodeParts(write: ParkedWrite): Promise<string[]> {
 async function decode(body: string): Promise<{ write: ParkedWrite } | { unreadable: string }> {
   try {
     const write = JSON.parse((await promisify(gunzip)(Buffer.from(body, 'base64'))).toString()) as ParkedWrite
-    return Number.isInteger(write.schemaVersion) && write.batch ? { write } : { unreadable: 'not a parked write' }
+    if (!Number.isInteger(write.schemaVersion) || !write.batch) return { unreadable: 'not a parked write' }
+    // an older one has fewer tables
+    return { write: { ...write, batch: { ...emptyBatch, ...write.batch } } }
   } catch (error) {
     return { unreadable: error instanceof Error ? error.message : String(error) }
   }

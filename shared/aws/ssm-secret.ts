@@ -16,8 +16,8 @@ export function ssmSecret(options: { name: string; aws?: AwsTarget }): Secret {
   let reading: Promise<string> | undefined
 
   async function fromSsm(): Promise<string> {
-    const answer = await awsCall(`reading SSM parameter ${options.name}`, () =>
-      client.send(new GetParameterCommand({ Name: options.name, WithDecryption: true })),
+    const answer = await awsCall(`reading SSM parameter ${options.name}`, (call) =>
+      client.send(new GetParameterCommand({ Name: options.name, WithDecryption: true }), call),
     ).catch((error: Error) => {
       throw error.cause instanceof ParameterNotFound ? new ConfigError([howToStore(options.name)], { cause: error.cause }) : error
     })

@@ -1,7 +1,5 @@
 // What only DynamoDB's state table has to get right, beside the conformance suite: lost answers, pages, foreign items.
 
-import { createServer, request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createDynamodbStateTable } from '../../shared/aws/dynamodb-state-table.ts'
 import { startDynamodb } from '../support/dynamodb.ts'
@@ -13,47 +11,29 @@ describe('the state table on DynamoDB', () => {
   })
   afterAll(() => dynamodb.close())
 
-  /** Passes everything on to dynalite; while `loseAnswer` is set, the next answer is dropped after the change was made. */
-  async function startLossyProxy() {
-    const upstream = new URL(dynamodb.target.endpoint)
-    const state = { loseAnswer: false, requests: 0 }
-    const server = createServer((incoming, outgoing) => {
-      state.requests++
-      const { method, headers, url } = incoming
-      const forwarded = httpRequest({ host: upstream.hostname, port: upstream.port, method, headers, path: url }, (answer) => {
-        if (state.loseAnswer) {
-          state.loseAnswer = false
-          answer.resume().on('end', () => incoming.socket.destroy())
-          return
-        }
-        outgoing.writeHead(answer.statusCode ?? 500, answer.headers)
-        answer.pipe(outgoing)
-      })
-      incoming.pipe(forwarded)
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const target = { ...dynamodb.target, endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
-    return { target, state, close: () => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))) }
-  }
+  const openTable = async () => createDynamodbStateTable({ tableName: await dynamodb.createTable(), aws: dynamodb.target })
 
   it('a change whose answer got lost is known to be ours when the second attempt is refused', async () => {
-    const proxy = await startLossyProxy()
-    const table = createDynamodbStateTable({ tableName: await dynamodb.createTable(), aws: proxy.target })
+    const table = await openTable()
     await table.compareAndSet('breaker:database', 0, { state: 'open' })
-    proxy.state.loseAnswer = true
+    dynamodb.failNext('lost-answer')
 
     expect(await table.compareAndSet('breaker:database', 1, { state: 'closed' })).toBe(true)
     expect(await table.list()).toEqual([{ key: 'breaker:database', version: 2, data: { state: 'closed' } }])
-    await proxy.close()
   })
 
   it('a first change whose answer got lost is known to be ours', async () => {
-    const proxy = await startLossyProxy()
-    const table = createDynamodbStateTable({ tableName: await dynamodb.createTable(), aws: proxy.target })
-    proxy.state.loseAnswer = true
+    const table = await openTable()
+    dynamodb.failNext('lost-answer')
 
     expect(await table.compareAndSet('alerts', 0, {})).toBe(true)
-    await proxy.close()
+  })
+
+  it.each(['throttle', 'error-500', 'hang'] as const)('one %s is tried again', async (failure) => {
+    const table = await openTable()
+    dynamodb.failNext(failure)
+
+    expect(await table.compareAndSet('alerts', 0, {})).toBe(true)
   })
 
   it('more than one page of items is listed whole', async () => {

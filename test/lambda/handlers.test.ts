@@ -3,10 +3,12 @@
 
 import { randomBytes } from 'node:crypto'
 import { Client } from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type FaultProxy, startFaultProxy } from '../../cli/local/fault-proxy.ts'
 import { type GeckoSimulator, startGeckoSimulator } from '../../cli/local/gecko-simulator.ts'
+import { startNeonServer } from '../../cli/local/neon-server.ts'
 import { systemClock } from '../../shared/clock.ts'
+import { migrate as migrateSchema } from '../../shared/db/migrate.ts'
 import { stageNames } from '../../shared/names.ts'
 import { synthesise } from '../infra/synth.ts'
 import { startDynamodb } from '../support/dynamodb.ts'
@@ -40,7 +42,8 @@ beforeEach(async () => {
   const { hostname, port } = new URL(databaseUrl())
   proxy = await startFaultProxy({ target: { host: hostname, port: Number(port) } })
   stage = `t${randomBytes(4).toString('hex')}`
-  aws.parameters.set(stageNames(stage).databaseUrlParameter, proxy.url(databaseUrl()))
+  aws.parameters.set(`/tokay/${stage}/database-url`, proxy.url(databaseUrl()))
+  aws.subscriptions.push({ endpoint: 'ops@example.com', isConfirmed: true })
   for (const name of ['health-check', 'replay-parked']) aws.functions.add(`tokay-${stage}-${name}`)
   const settings = {
     stage,
@@ -57,7 +60,7 @@ beforeEach(async () => {
     AWS_SECRET_ACCESS_KEY: 'testing',
     TOKAY_SETTINGS: JSON.stringify(settings),
     STATE_TABLE: await dynamodb.createTable(),
-    DATABASE_URL_PARAMETER: stageNames(stage).databaseUrlParameter,
+    DATABASE_URL_PARAMETER: `/tokay/${stage}/database-url`,
     PARKED_QUEUE_URL: aws.addQueue('parked').url,
     DEAD_LETTERS_QUEUE_URL: aws.addQueue('dead-letters').url,
     ALERT_TOPIC_ARN: 'arn:aws:sns:us-east-1:123456789012:tokay-alerts',
@@ -110,7 +113,7 @@ describe('the functions', () => {
     expect(await collect(tick, context)).toMatchObject({ kind: 'skipped' })
   })
 
-  it('an outage: rows are parked, the health check is called, one alert and one recovery go out, and every row is stored', async () => {
+  it('an outage: rows are parked, the health check is called and tells it once, and every row is stored', async () => {
     const { migrate, collect, replay, health } = await container()
     await migrate()
     await proxy.mode({ kind: 'refuse' })
@@ -124,39 +127,96 @@ describe('the functions', () => {
       { functionName: `tokay-${stage}-replay-parked`, event: { because } },
     ])
 
-    expect(await health()).toMatchObject({ status: 'critical', parked: 2 })
+    expect(await health()).toMatchObject({ status: 'CRITICAL', metrics: { parked_batches: 2 } })
     await health()
     expect(aws.published.map((p) => [p.subject, p.attributes['severity']])).toEqual([
       [`[CRITICAL] tokay-${stage}: database unreachable`, 'critical'],
     ])
-    expect(aws.metrics).toEqual([
-      { namespace: `Tokay/${stage}`, name: 'DatabaseAvailable', value: 0, unit: 'Count' },
-      { namespace: `Tokay/${stage}`, name: 'DatabaseAvailable', value: 0, unit: 'Count' },
-    ])
+    expect(aws.metrics).toContainEqual({ namespace: `Tokay/${stage}`, name: 'Heartbeat', value: 1, unit: 'Count' })
 
     await proxy.mode({ kind: 'pass' })
-    expect(await replay({}, context)).toMatchObject({ replayed: 2, setAside: 0, left: 0 })
+    // with what the health check saw: its samples wait for the database as any other row does
+    expect(await replay({}, context)).toMatchObject({ replayed: 4, setAside: 0, left: 0 })
     expect(await storedPools()).toEqual(servedPools())
-    expect(await health()).toMatchObject({ status: 'healthy', parked: 0 })
-    expect(aws.published[1]?.subject).toMatch(/^\[RECOVERED\]/)
-    expect(aws.published).toHaveLength(2)
+    // five clear looks, 3 s apart, and the recovery is told
+    const after = await health()
+    expect(after.metrics).toMatchObject({ parked_batches: 0 })
+    // a machine under load may be slow, which is a warning
+    expect(after.checks.filter(({ severity }) => severity === 'critical')).toEqual([])
+    expect(aws.published.slice(1).map((p) => p.subject)).toEqual([
+      expect.stringMatching(/^\[RECOVERED\] tokay-\w+: database unreachable, over after \d+ s$/),
+    ])
+  })
+
+  it("over Neon's driver rows are parked while its compute is away, the health check says what is wrong, and every row is stored", async () => {
+    const neon = await startNeonServer({ target: { host: '127.0.0.1', port: proxy.port } })
+    onTestFinished(() => neon.close())
+    const settings = JSON.parse(process.env['TOKAY_SETTINGS'] ?? '') as object
+    vi.stubEnv('TOKAY_SETTINGS', JSON.stringify({ ...settings, database: { driver: 'neon' } }))
+    aws.parameters.set(`/tokay/${stage}/database-url`, neon.url(databaseUrl()))
+    await migrateSchema({ url: databaseUrl(), schema: stageNames(stage).schema, connectForMs: 10_000 })
+    const { collect, replay, health } = await container()
+    await proxy.mode({ kind: 'refuse' })
+
+    const outage = await collect({ collector: 'top-pools', scheduledAt: '2025-09-15T06:45:00Z' }, context)
+    expect(outage).toMatchObject({ kind: 'ran', outcome: 'complete', counts: { fetched: 20, parked: 20 } })
+    expect(await health()).toMatchObject({ status: 'CRITICAL', metrics: { parked_batches: 2 } })
+
+    await proxy.mode({ kind: 'pass' })
+    expect(await replay({}, context)).toMatchObject({ replayed: 3, setAside: 0, left: 0 })
+    expect(await storedPools()).toEqual(servedPools())
+  })
+
+  it('a Lambda service that hangs as the circuit opens, and a queue that hangs once, do not cost the batch', async () => {
+    const { migrate, collect } = await container()
+    await migrate()
+    await proxy.mode({ kind: 'refuse' })
+    aws.failNext('lambda', 'hang', 4)
+    aws.failNext('sqs', 'hang')
+    const startedAtMs = performance.now()
+
+    const outage = await collect({ collector: 'top-pools', scheduledAt: '2025-09-15T06:45:00Z' }, context)
+    // 3.1 s and 1.5 s: within what an invocation keeps for parking
+    expect(performance.now() - startedAtMs).toBeLessThan(15_000)
+    expect(outage).toMatchObject({ kind: 'ran', outcome: 'complete', counts: { fetched: 20, parked: 20 } })
+    expect(aws.invoked).toEqual([])
   })
 
   it('a secret that was never stored is told of, with the command that stores it', async () => {
     aws.parameters.clear()
     const { health } = await container()
 
-    expect(await health()).toMatchObject({ status: 'critical', databaseMs: null })
+    expect(await health()).toMatchObject({ status: 'CRITICAL', metrics: { connect_ms: null } })
     expect(aws.published[0]?.message['email']).toContain(`aws ssm put-parameter --type SecureString --name /tokay/${stage}/database-url`)
   })
 
-  it('the heartbeat alarm listens to the metric that the health check publishes', async () => {
-    const { health } = await container()
+  it('every own metric that an alarm reads is published by the health check, in the same namespace', async () => {
+    const { migrate, health } = await container()
+    await migrate()
     await health()
-    const [[, alarm] = []] = synthesise({ alertEmail: 'you@example.com', stage }).ofType('AWS::CloudWatch::Alarm')
-    const runs = alarm?.Properties['Metrics'].find((m: { Id: string }) => m.Id === 'runs')
+    const alarms = synthesise({ alertEmail: 'you@example.com', stage })
+      .ofType('AWS::CloudWatch::Alarm')
+      .map(([, a]) => a.Properties)
+    const read = alarms.flatMap((a) =>
+      a['MetricName'] ? [a] : a['Metrics'].flatMap((m: any) => (m.MetricStat ? [m.MetricStat.Metric] : [])),
+    )
+    const own = read.filter((m) => !m.Namespace.startsWith('AWS/'))
 
-    expect(aws.metrics).toMatchObject([{ namespace: runs.MetricStat.Metric.Namespace, name: runs.MetricStat.Metric.MetricName }])
+    expect(own.length).toBeGreaterThan(1)
+    for (const { Namespace: namespace, MetricName: name } of own)
+      expect(aws.metrics).toContainEqual(expect.objectContaining({ namespace, name }))
+  })
+
+  it('a report that is asked for publishes nothing and tells nobody; an event that asks for something else is refused in one sentence', async () => {
+    await proxy.mode({ kind: 'refuse' })
+    const { health } = await container()
+
+    expect(await health({ tests: ['connectivity', 'performance'] })).toMatchObject({ status: 'CRITICAL' })
+    expect([aws.published, aws.metrics]).toEqual([[], []])
+    await expect(health({ tests: ['speed'] })).rejects.toThrow(
+      /^the health check can't read its event \(tests\.0: .*\); send \{\} or \{"tests": \["connectivity", "performance"\]\}$/,
+    )
+    await expect(health({ test: [] })).rejects.toThrow("the health check can't read its event")
   })
 
   it('an event that names no collector is refused before anything is fetched', async () => {

@@ -8,6 +8,7 @@ import type { ParkedWrite } from '../../shared/collect/parked-writes.ts'
 import type { LogEvent } from '../../shared/log.ts'
 import type { DexRow } from '../../shared/model.ts'
 import { type FakeAws, startFakeAws } from '../support/fake-aws.ts'
+import { incident, sample } from '../support/rows.ts'
 
 let aws: FakeAws
 let logged: LogEvent[]
@@ -55,6 +56,17 @@ describe('parked writes on SQS', () => {
     expect(received.map((r) => r.write)).toEqual([parkedWrite()])
     await parked.remove(received.map((r) => r.receipt))
     expect(main.queue.messages).toEqual([])
+  })
+
+  it('looks and outages of the health check come back, and a batch that was parked before there were any has none', async () => {
+    const { main, parked } = queues()
+    const whole = parkedWrite({ schemaVersion: 2, batch: { ...emptyBatch, samples: [sample()], incidents: [incident()] } })
+    await parked.park(whole)
+    const { samples: _samples, incidents: _incidents, ...before } = parkedWrite().batch
+    const old = { ...parkedWrite({ parkedAtMs: 1 }), batch: before }
+    main.queue.sendMessage({ MessageBody: gzipSync(JSON.stringify(old)).toString('base64') })
+
+    expect((await parked.receive(10)).map((r) => r.write)).toEqual([parkedWrite({ parkedAtMs: 1 }), whole])
   })
 
   it('the reason can be read in the console without decoding', async () => {
@@ -179,7 +191,7 @@ describe('parked writes on SQS', () => {
 
   it('a write of a newer schema version stays queued, and the readable ones behind it are received', async () => {
     const { main, dead, parked } = queues()
-    main.queue.sendMessage({ MessageBody: gzipSync(JSON.stringify({ ...parkedWrite(), schemaVersion: 2 })).toString('base64') })
+    main.queue.sendMessage({ MessageBody: gzipSync(JSON.stringify({ ...parkedWrite(), schemaVersion: 3 })).toString('base64') })
     await parked.park(parkedWrite())
 
     expect((await parked.receive(1)).map((r) => r.write)).toEqual([parkedWrite()])

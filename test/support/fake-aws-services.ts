@@ -18,12 +18,13 @@ type Input = Record<string, any>
 
 export type Published = { topicArn: string; subject: string; message: Record<string, string>; attributes: Record<string, string> }
 
+const topicArn = /^arn:aws:sns:[a-z0-9-]+:\d{12}:[\w-]+$/
 const invalidParameter = (what: string) => new Refusal('InvalidParameter', `Invalid parameter: ${what}`)
 
 /** SNS Publish. `form` is the query protocol's flat form. */
 export function publish(form: Record<string, string>): Published {
   const { TopicArn = '', Message = '', Subject } = form
-  if (!/^arn:aws:sns:[a-z0-9-]+:\d{12}:[\w-]+$/.test(TopicArn)) throw invalidParameter('TopicArn')
+  if (!topicArn.test(TopicArn)) throw invalidParameter('TopicArn')
   if (Message === '') throw invalidParameter('Empty message')
   if (Buffer.byteLength(Message) > 262_144) throw invalidParameter('Message too long')
   if (Subject !== undefined && !/^[!-~][ -~]{0,98}$/.test(Subject)) throw invalidParameter('Subject')
@@ -43,7 +44,24 @@ export function publish(form: Record<string, string>): Published {
   return { topicArn: TopicArn, subject: Subject ?? '', message, attributes }
 }
 
-export type Put = { namespace: string; name: string; value: number; unit: string }
+/** One receiver of alerts; its mail's link was not clicked yet where it is not confirmed. */
+export type Subscription = { endpoint: string; isConfirmed: boolean }
+
+/** SNS ListSubscriptionsByTopic, which answers a hundred at a time. */
+export function listSubscriptions(form: Record<string, string>, all: readonly Subscription[]) {
+  const { TopicArn = '', NextToken = '0' } = form
+  if (!topicArn.test(TopicArn)) throw invalidParameter('TopicArn')
+  const end = Number(NextToken) + 100
+  const Subscriptions = all.slice(Number(NextToken), end).map(({ endpoint, isConfirmed }, i) => ({
+    TopicArn,
+    Protocol: endpoint.includes('@') ? 'email' : 'sms',
+    Endpoint: endpoint,
+    SubscriptionArn: isConfirmed ? `${TopicArn}:${i}` : 'PendingConfirmation',
+  }))
+  return { Subscriptions, ...(end < all.length && { NextToken: String(end) }) }
+}
+
+export type Put = { namespace: string; name: string; unit: string } & ({ value: number } | { values: number[]; counts: number[] })
 
 const invalidValue = (what: string) => new Refusal('InvalidParameterValue', what)
 
@@ -57,15 +75,27 @@ export function putMetricData(input: Input): Put[] {
   for (const m of MetricData) {
     if (!/^[ -~]{1,255}$/.test(m.MetricName ?? '')) throw invalidValue('The parameter MetricName is invalid.')
     if (m.Dimensions?.length > 30) throw invalidValue('The collection Dimensions must not have a size greater than 30.')
-    if (m.Values?.length > 150) throw invalidValue('The collection Values must not have a size greater than 150.')
+    if ((m.Value === undefined) === (m.Values === undefined))
+      throw invalidValue('Exactly one of Value, Values and StatisticValues is needed.')
+    if (m.Values?.length === 0 || m.Values?.length > 150) throw invalidValue('The collection Values must have a size of 1 to 150.')
     if (m.Values?.length !== m.Counts?.length) throw invalidValue('The parameters Values and Counts must be of the same size.')
+    if (new Set(m.Values).size !== (m.Values?.length ?? 0)) throw invalidValue('Each value must be in the collection Values once.')
+    // NaN and the infinities come as text
     for (const value of m.Values ?? [m.Value]) {
       if (typeof value !== 'number' || Math.abs(value) > 2 ** 360) throw invalidValue(`The value ${value} for parameter Value is invalid.`)
+    }
+    for (const count of m.Counts ?? []) {
+      if (typeof count !== 'number' || count <= 0) throw invalidValue(`The value ${count} for parameter Counts is invalid.`)
     }
     if (!['Count', 'Milliseconds', 'Seconds', 'Percent', 'None', 'Bytes'].includes(m.Unit ?? 'None'))
       throw invalidValue('The parameter Unit is invalid.')
   }
-  return MetricData.map((m: Input) => ({ namespace: Namespace, name: m['MetricName'], value: m['Value'], unit: m['Unit'] }))
+  return MetricData.map(({ MetricName: name, Unit: unit, Value: value, Values: values, Counts: counts }: Input) => ({
+    namespace: Namespace,
+    name,
+    unit,
+    ...(values ? { values, counts } : { value }),
+  }))
 }
 
 /** SSM GetParameter over SecureStrings. Without decryption only the cipher text comes back. */

@@ -5,12 +5,37 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { gunzipSync } from 'node:zlib'
-import { FakeQueue, getParameter, invokeEvent, publish, type Published, type Put, putMetricData, Refusal } from './fake-aws-services.ts'
+import {
+  FakeQueue,
+  getParameter,
+  invokeEvent,
+  listSubscriptions,
+  publish,
+  type Published,
+  type Put,
+  putMetricData,
+  Refusal,
+  type Subscription,
+} from './fake-aws-services.ts'
 
 export type Service = 'sns' | 'cloudwatch' | 'sqs' | 'ssm' | 'lambda'
 
-/** `hang` never answers; `lost-answer` does what was asked and then drops the connection. */
-export type Failure = 'throttle' | 'error-500' | 'hang' | 'lost-answer'
+/**
+ * `hang` never answers; `stall` begins an answer and never ends it; `trickle` goes on for ever, a byte at a time;
+ * `lost-answer` does what was asked and then drops the connection.
+ */
+export type Failure = 'throttle' | 'error-500' | 'hang' | 'stall' | 'trickle' | 'lost-answer'
+
+/** The three that leave a client waiting. False: it is another. */
+export function keepsWaiting(failure: Failure | undefined, response: ServerResponse): boolean {
+  if (failure !== 'hang' && failure !== 'stall' && failure !== 'trickle') return false
+  if (failure !== 'hang') response.writeHead(200, { 'content-length': 1_000 }).write('{')
+  if (failure === 'trickle') {
+    const drip = setInterval(() => response.write(' '), 200)
+    response.on('close', () => clearInterval(drip))
+  }
+  return true
+}
 
 const throttles: Record<Service, [code: string, status: number]> = {
   sns: ['Throttling', 400],
@@ -22,6 +47,7 @@ const throttles: Record<Service, [code: string, status: number]> = {
 
 export async function startFakeAws() {
   const published: Published[] = []
+  const subscriptions: Subscription[] = []
   const metrics: Put[] = []
   const invoked: { functionName: string; event: unknown }[] = []
   const parameters = new Map<string, string>()
@@ -44,7 +70,7 @@ export async function startFakeAws() {
     const call = toCall(request, body)
     requests.push(`${call.service} ${call.action}`)
     const failure = takeFailure(call.service)
-    if (failure === 'hang') return
+    if (keepsWaiting(failure, response)) return
     try {
       if (!request.headers.authorization?.startsWith('AWS4-HMAC-SHA256 Credential=')) {
         throw new Refusal('MissingAuthenticationToken', 'Missing Authentication Token', 403)
@@ -67,9 +93,12 @@ export async function startFakeAws() {
 
   function answerTo({ service, action, name, invocationType }: Call, body: string): object {
     switch (service) {
-      case 'sns':
-        published.push(publish(Object.fromEntries(new URLSearchParams(body))))
-        return {}
+      case 'sns': {
+        const form = Object.fromEntries(new URLSearchParams(body))
+        if (action === 'ListSubscriptionsByTopic') return listSubscriptions(form, subscriptions)
+        published.push(publish(form))
+        return { MessageId: '5f2b0c1e' }
+      }
       case 'cloudwatch':
         if (Buffer.byteLength(body) > 1_048_576) throw new Refusal('RequestEntityTooLarge', 'Request size exceeds 1048576 bytes', 413)
         metrics.push(...putMetricData(JSON.parse(body)))
@@ -104,6 +133,7 @@ export async function startFakeAws() {
   return {
     target: { endpoint, region: 'us-east-1', credentials: { accessKeyId: 'testing', secretAccessKey: 'testing' } },
     published,
+    subscriptions,
     metrics,
     invoked,
     parameters,
@@ -119,6 +149,10 @@ export async function startFakeAws() {
     /** The next `times` requests to this service fail so. Failures of one service come in the order they were asked for. */
     failNext(service: Service, failure: Failure, times = 1) {
       for (let i = 0; i < times; i++) failures.push({ service, failure })
+    },
+    /** Whatever failures are still to come, don't. */
+    forgetFailures() {
+      failures.length = 0
     },
     /** Visibility timeouts run by this clock. */
     passTime(ms: number) {
@@ -145,15 +179,25 @@ function toCall(request: IncomingMessage, body: string): Call {
   const invocationType = String(request.headers['x-amz-invocation-type'] ?? 'RequestResponse')
   if (invoke) return { service: 'lambda', action: 'Invoke', name: decodeURIComponent(invoke[1] ?? ''), invocationType }
   const form = new URLSearchParams(body)
-  if (form.get('Action') === 'Publish') return { service: 'sns', action: 'Publish', name: '', invocationType: '' }
-  throw new Error(`no service of the fake takes ${request.method} ${request.url} ${target}.${action}${form.get('Action') ?? ''}`)
+  const snsAction = form.get('Action') ?? ''
+  if (['Publish', 'ListSubscriptionsByTopic'].includes(snsAction))
+    return { service: 'sns', action: snsAction, name: '', invocationType: '' }
+  throw new Error(`no service of the fake takes ${request.method} ${request.url} ${target}.${action}${snsAction}`)
 }
 
 function respond(response: ServerResponse, { service, action }: Call, answer: object) {
   if (service === 'lambda') return response.writeHead(202).end()
   if (service !== 'sns') return response.writeHead(200, { 'content-type': 'application/x-amz-json-1.0' }).end(JSON.stringify(answer))
-  const xml = `<${action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><${action}Result><MessageId>5f2b0c1e</MessageId></${action}Result></${action}Response>`
+  const xml = `<${action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><${action}Result>${toXml(answer)}</${action}Result></${action}Response>`
   return response.writeHead(200, { 'content-type': 'text/xml' }).end(xml)
+}
+
+function toXml(value: unknown): string {
+  if (Array.isArray(value)) return value.map((one) => `<member>${toXml(one)}</member>`).join('')
+  if (typeof value !== 'object' || value === null) return String(value)
+  return Object.entries(value)
+    .map(([name, inner]) => `<${name}>${toXml(inner)}</${name}>`)
+    .join('')
 }
 
 function refuse(response: ServerResponse, { service }: Call, { code, message, status }: Refusal) {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { settingsFromContext } from '../../infra/settings-from-context.ts'
+import { parseSettings } from '../../shared/config.ts'
 
-const from = (context: Record<string, unknown>) => settingsFromContext((key) => context[key])
+const from = (context: Record<string, unknown>) => settingsFromContext(context)
 
 describe('settings of a stack', () => {
   it('-c stage and -c alertEmail win over cdk.json', () => {
@@ -50,4 +51,67 @@ describe('settings of a stack', () => {
       /the settings take \d+ bytes, a function's environment has room for 3000/,
     )
   })
+
+  it('a misspelled -c option is refused, with those that there are; keys of the CDK are its own', () => {
+    const cdk = { '@aws-cdk/core:target-partitions': ['aws'], 'aws:cdk:bundling-stacks': [], 'acknowledged-issue-numbers': [34892] }
+
+    expect(() => from({ ...cdk, alertEmail: 'you@example.com', alertMail: 'you@example.com' })).toThrow(
+      /^-c alertMail= is not an option; there are stage, alertEmail, alertPhone, collectors, connectionLimit$/,
+    )
+    expect(from({ ...cdk, alertEmail: 'you@example.com' }).settings.stage).toBe('dev')
+  })
+
+  it('-c collectors=none switches all of them off, and a list all others; what cdk.json says of them stays', () => {
+    const tokay = { collectors: { trades: { everyMinutes: 2, enabled: false } } }
+    const enabled = (collectors: string) => {
+      const { settings, input } = from({ tokay, collectors, alertEmail: 'you@example.com' })
+      expect(parseSettings(JSON.parse(input)).collectors).toEqual(settings.collectors)
+      expect(settings.collectors.trades.everyMinutes).toBe(2)
+      return Object.entries(settings.collectors).flatMap(([name, collector]) => (collector.enabled ? [name] : []))
+    }
+
+    expect(enabled('none')).toEqual([])
+    expect(enabled('trades,dexes')).toEqual(['dexes', 'trades'])
+  })
+
+  it.each(['pools', 'trades,', ''])('-c collectors=%s is refused with the names that there are', (collectors) => {
+    expect(() => from({ collectors, alertEmail: 'you@example.com' })).toThrow(
+      `-c collectors=${collectors} must be "none", or names with commas between them, of dexes, top-pools, new-pools, trades`,
+    )
+  })
+
+  it('-c connectionLimit is a number, and text is refused', () => {
+    expect(from({ alertEmail: 'you@example.com', connectionLimit: '100' }).settings.aws.connectionLimit).toBe(100)
+    expect(() => from({ alertEmail: 'you@example.com', connectionLimit: 'many' })).toThrow('aws.connectionLimit')
+  })
+
+  it('problems of the settings, of -c and of the receivers are told in one message', () => {
+    expect(() => from({ stage: 'Prod', collectors: 'all', colour: 'blue', alertPhone: '5', tokay: { aws: { logDays: 8 } } })).toThrow(
+      /^5 settings are wrong:\n {2}- -c colour=.*\n {2}- -c collectors=all .*\n {2}- stage: .*\n {2}- aws\.logDays: .*\n {2}- alerts\.phone: /,
+    )
+    expect(() => from({ connectionLimit: '10', alertEmail: 'nobody' })).toThrow(
+      /^2 settings are wrong:\n {2}- aws\.connectionLimit: the functions may hold 16 connections .*\n {2}- alerts\.email: must be an email address$/,
+    )
+  })
+
+  it('what only the deployment has to know is kept from the functions', () => {
+    const { input } = from({ tokay: { aws: { keepState: true } }, alertEmail: 'you@example.com', connectionLimit: '100' })
+
+    expect(JSON.parse(input)).toEqual({})
+  })
+
+  it('a VPC without subnets, and subnets without a VPC, are refused', () => {
+    const message = 'aws.vpc needs both id and subnetIds'
+    expect(() => from({ tokay: { aws: { vpc: { id: 'vpc-0a1b2c3d' } } }, alertEmail: 'you@example.com' })).toThrow(message)
+    expect(() => from({ tokay: { aws: { vpc: { subnetIds: ['subnet-0a1b2c3d'] } } }, alertEmail: 'you@example.com' })).toThrow(message)
+  })
+
+  it.each(['tokay/dev/url', '/aws/url', '/tokay/*', '/tokay/<env>/url', '/tokay//url', ''])(
+    '"%s" is no name of a parameter',
+    (databaseUrlParameter) => {
+      expect(() => from({ tokay: { aws: { databaseUrlParameter } }, alertEmail: 'you@example.com' })).toThrow(
+        'aws.databaseUrlParameter: must be the name of an SSM parameter',
+      )
+    },
+  )
 })

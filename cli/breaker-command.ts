@@ -1,24 +1,24 @@
-// `tokay breaker list|open|close`: the circuits of this machine, and an operator's word over them, which always ends by itself.
-// The state is shared: a running `tokay start` follows within 5 s.
+// `tokay breaker list|open|close`: the circuits of this machine or of a deployed stage, and an operator's word over them, which always ends by itself.
+// The state is shared: a running `tokay start`, or every function of the stage, follows within 5 s.
 
 import { systemClock } from '../shared/clock.ts'
 import { setOverride, type BreakerState } from '../shared/resilience/circuit-breaker.ts'
 import { updateItem } from '../shared/state/state-table.ts'
-import { dataDirOf, openState, type SourceName } from './runtime.ts'
+import { openChosenState, type StateChoice } from './chosen-state.ts'
 
-export type BreakerOptions = { readonly source: SourceName; readonly dataDir?: string; readonly json?: boolean }
+export type BreakerOptions = StateChoice & { readonly json?: boolean }
 
 /** Of one scope, or all that ever counted a failure. */
 export async function listBreakers(scope: string | undefined, options: BreakerOptions): Promise<number> {
-  const state = openState(dataDirOf(options.dataDir), options.source)
+  const state = await openChosenState(options)
   try {
     const items = (await state.list()).filter(
       ({ key }) => key.startsWith('breaker:') && (scope === undefined || key === `breaker:${scope}`),
     )
-    const shown = items.map(({ key, data }) => shownAs(key.slice('breaker:'.length), data as BreakerState, systemClock.nowMs()))
+    const shown = items.map(({ key, data }) => shownCircuit(key.slice('breaker:'.length), data as BreakerState, systemClock.nowMs()))
     if (options.json) console.log(JSON.stringify(shown))
     else if (shown.length === 0) console.log(`${scope ?? 'every circuit'}: closed; it has not met a failure`)
-    else for (const one of shown) console.log(inWords(one))
+    else for (const one of shown) console.log(circuitInWords(one))
     return 0
   } finally {
     await state.close()
@@ -27,7 +27,7 @@ export async function listBreakers(scope: string | undefined, options: BreakerOp
 
 /** Forces a circuit for so long; 0 takes an earlier word back. */
 export async function forceBreaker(forced: 'open' | 'closed', scope: string, forMs: number, options: BreakerOptions): Promise<number> {
-  const state = openState(dataDirOf(options.dataDir), options.source)
+  const state = await openChosenState(options)
   try {
     const untilMs = systemClock.nowMs() + forMs
     const after = await updateItem(
@@ -36,15 +36,15 @@ export async function forceBreaker(forced: 'open' | 'closed', scope: string, for
       (data: BreakerState | undefined) => setOverride(data, forMs > 0 ? { forced, untilMs } : undefined),
       { clock: systemClock, random: Math.random },
     )
-    const shown = shownAs(scope, after, systemClock.nowMs())
-    console.log(options.json ? JSON.stringify(shown) : inWords(shown))
+    const shown = shownCircuit(scope, after, systemClock.nowMs())
+    console.log(options.json ? JSON.stringify(shown) : circuitInWords(shown))
     return 0
   } finally {
     await state.close()
   }
 }
 
-type Shown = {
+export type ShownCircuit = {
   readonly scope: string
   readonly state: 'closed' | 'open'
   /** Failed attempts that count towards opening. */
@@ -58,7 +58,7 @@ type Shown = {
   readonly forcedUntil: string | null
 }
 
-function shownAs(scope: string, state: BreakerState, nowMs: number): Shown {
+export function shownCircuit(scope: string, state: BreakerState, nowMs: number): ShownCircuit {
   const iso = (ms: number) => new Date(ms).toISOString()
   const override = state.override && state.override.untilMs > nowMs ? state.override : undefined
   const open = state.state === 'open' ? state : undefined
@@ -75,7 +75,7 @@ function shownAs(scope: string, state: BreakerState, nowMs: number): Shown {
   }
 }
 
-function inWords({ scope, state, failures, openedAt, retryAt, isProbed, reason, forced, forcedUntil }: Shown): string {
+export function circuitInWords({ scope, state, failures, openedAt, retryAt, isProbed, reason, forced, forcedUntil }: ShownCircuit): string {
   const own =
     state === 'open'
       ? `open since ${openedAt} (${reason ?? 'no reason known'}), ${isProbed ? 'a probe is under way until' : 'next probe at'} ${retryAt}`

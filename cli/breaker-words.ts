@@ -4,11 +4,11 @@
 const longestMs = 24 * 3_600_000
 const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
 
-/** `30s`, `5m`, `2h` in milliseconds; undefined when it is no such thing, or more than a day. */
-export function durationMs(text: string): number | undefined {
+/** `30s`, `5m`, `2h` in milliseconds; undefined when it is no such thing, or more than `mostMs`. */
+export function durationMs(text: string, mostMs: number = longestMs): number | undefined {
   const [, count, unit = ''] = /^(\d{1,6})([smh])$/.exec(text) ?? []
   const ms = Number(count) * (unitsMs[unit] ?? Number.NaN)
-  return ms <= longestMs ? ms : undefined
+  return ms <= mostMs ? ms : undefined
 }
 
 /** `database`, `gecko`, or a table of the collectors'. */

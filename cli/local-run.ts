@@ -6,8 +6,12 @@ import { collectors } from '../shared/collect/collectors.ts'
 import { replayParked } from '../shared/collect/replay-parked.ts'
 import { migrate } from '../shared/db/migrate.ts'
 import { countRows, dataTables } from '../shared/db/queries.ts'
-import { checkHealth, type HealthReport } from '../shared/health/check-health.ts'
-import type { Notifier } from '../shared/health/notifier.ts'
+import { checkHealth, type Kept } from '../shared/health/check-health.ts'
+import { storeHealth } from '../shared/health/history.ts'
+import type { Notifier } from '../shared/health/alert/notifier.ts'
+import { openHealthDatabase } from '../shared/health/open-health-database.ts'
+import type { ProbeTools } from '../shared/health/probe.ts'
+import type { HealthReport } from '../shared/health/report.ts'
 import type { RunCounts } from '../shared/model.ts'
 import { type CollectorName, collectorNames } from '../shared/names.ts'
 import { classifyFailure } from '../shared/resilience/classify-failure.ts'
@@ -40,16 +44,26 @@ const nothing: CollectorView = { fetched: 0, inserted: 0, updated: 0, unchanged:
 export function createLocalRun(options: {
   tools: LocalTools
   databaseUrl: string
+  /** For the migrations, which need a session. Default: the same. */
+  directUrl?: string
   notifier: Notifier
   signal: AbortSignal
   /** A batch waits, or may: whoever runs the replayer should start it now, not at the next tick. */
   onParked?: () => void
+  /** Everything that was parked is written: whoever runs the health check should look now, or the recovery notice waits for the next tick. */
+  onDrained?: () => void
+  /** Of the health check alone. Default: a connection of its own to `databaseUrl`. */
+  openDatabase?: ProbeTools['openDatabase']
 }): LocalRun {
   const { tools, databaseUrl, notifier, signal } = options
   const { log, clock, settings, schema } = tools
   const views = Object.fromEntries(collectorNames.map((name) => [name, nothing])) as Record<CollectorName, CollectorView>
   let migrated = false
   let report: HealthReport | undefined
+  const kept: Kept = {}
+  const {
+    openDatabase = ({ connectForMs }) => openHealthDatabase({ ...settings.database, url: databaseUrl, schema, clock, log, connectForMs }),
+  } = options
 
   /** One flight at a time. Whoever asks during one gets the next: this one may have looked before what they ask about. `work` never throws. */
   const inTurn = (work: () => Promise<void>) => {
@@ -69,7 +83,7 @@ export function createLocalRun(options: {
     async migrate() {
       if (migrated) return true
       try {
-        const applied = await migrate({ url: databaseUrl, schema, connectForMs: settings.database.connectForMs })
+        const applied = await migrate({ url: options.directUrl ?? databaseUrl, schema, connectForMs: settings.database.connectForMs })
         migrated = true
         if (applied.length > 0) log.info({ event: 'schema.migrated', schema, applied })
         return true
@@ -127,10 +141,15 @@ export function createLocalRun(options: {
       try {
         report = await checkHealth({
           ...tools,
-          database: tools.directDatabase,
+          openDatabase,
+          receivers: async () => ({ confirmed: 1, pending: 0 }), // whoever reads the console
+          wakeForMs: settings.database.wakeForMs,
           notifier,
           publishMetrics: async () => {}, // on one machine the view shows them
+          store: (rows) => storeHealth(rows, tools),
           system: `tokay-${settings.stage}`,
+          kept,
+          signal,
         })
       } catch (error) {
         log.error({ event: 'health-check.failed', error })
@@ -177,8 +196,7 @@ export function createLocalRun(options: {
       await clock.sleep(5_000, signal)
     }
     const { replayed, left } = await replayParked(tools, { deadlineAtMs, signal })
-    // the recovery notice goes out when the last parked batch is in, not a minute later
-    if (replayed > 0 && left === 0) await run.checkHealth()
+    if (replayed > 0 && left === 0) options.onDrained?.()
   }
 
   return run

@@ -4,11 +4,12 @@ import { mergeBatches } from '../shared/collect/batch.ts'
 import { writeMerged } from '../shared/collect/write-merged.ts'
 import { dropQuarantined, entryOf, markRetried, selectQuarantine, type QuarantineEntry } from '../shared/db/quarantine.ts'
 import type { Rows, Statement } from '../shared/db/database.ts'
+import { sourceInUse } from './chosen-state.ts'
 import { lineLog } from './output.ts'
 import { dataDirOf, openPostgres, openTools, readSettings, type LocalTools, type SourceName } from './runtime.ts'
 
 export type QuarantineOptions = {
-  readonly source: SourceName
+  readonly source?: SourceName
   readonly dataDir?: string
   readonly port?: number
   readonly json?: boolean
@@ -74,7 +75,7 @@ async function withDatabase(options: QuarantineOptions, work: (tools: LocalTools
   await using open = new AsyncDisposableStack()
   const postgres = await openPostgres({ dataDir, log, ...(options.port === undefined ? {} : { port: options.port }) })
   open.defer(() => postgres.stop())
-  const source = { name: options.source, baseUrl: settings.gecko.baseUrl, close: async () => {} }
+  const source = { name: sourceInUse(options.source, dataDir), baseUrl: settings.gecko.baseUrl, close: async () => {} }
   const tools = await openTools({ settings, source, databaseUrl: postgres.url, dataDir, log })
   open.defer(() => tools.close())
   // an operator's own word: also while the circuit is open

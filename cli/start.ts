@@ -2,13 +2,17 @@
 
 import { Cron } from 'croner'
 import { type CollectorName, collectorNames } from '../shared/names.ts'
+import { ConfigError } from '../shared/errors.ts'
 import type { Log } from '../shared/log.ts'
+import type { Driver } from '../shared/db/neon-host.ts'
 import type { RunCounts } from '../shared/model.ts'
 import { consoleNotifier } from './local/console-notifier.ts'
 import { collectorTable, startLiveView, type ViewData } from './live-view.ts'
 import { createLocalRun, type LocalRun } from './local-run.ts'
+import { createStatusRecorder, type StatusRecorder } from './local/status-page/recorder.ts'
+import { serveStatusPage, type StatusPage } from './local/status-page/serve.ts'
 import { grouped, type Lines, lineLog } from './output.ts'
-import { dataDirOf, type LocalTools, openPostgres, openTools, readSettings } from './runtime.ts'
+import { dataDirOf, type LocalTools, openDriver, openPostgres, openTools, readSettings } from './runtime.ts'
 import { openSource, type SourceChoice } from './source.ts'
 
 export type StartOptions = SourceChoice & {
@@ -16,6 +20,12 @@ export type StartOptions = SourceChoice & {
   readonly durationS?: number
   readonly dataDir?: string
   readonly port?: number
+  /** In place of database.driver. */
+  readonly driver?: Driver
+  /** Of the status page. 0: a free one. */
+  readonly pagePort?: number
+  /** False: none. */
+  readonly page?: boolean
   readonly json?: boolean
 }
 
@@ -29,6 +39,12 @@ const minuteMs = 60_000
 
 /** Of the 5 s that a stop may take: this long writes in flight may go on, then their connections are cut and what they held is parked. */
 const finishForMs = 1_500
+
+/** The status page's. A person watches an outage unfold with it. */
+const lookEveryMs = 2_000
+
+/** A bookmark stays good while the port is free; a second Tokay on this machine gets another one. */
+const usualPagePort = 7_460
 
 /** Answers the exit code: 0, or 1 when with --once a collector failed or something could not be written. Throws ConfigError for what can't start. */
 export async function start(options: StartOptions, signal: AbortSignal): Promise<number> {
@@ -45,34 +61,72 @@ export async function start(options: StartOptions, signal: AbortSignal): Promise
   lines.write(opened.says)
   const postgres = await openPostgres({ dataDir, log, ...(options.port === undefined ? {} : { port: options.port }) })
   open.defer(() => postgres.stop())
-  const place = `Postgres at ${postgres.address}${postgres.embedded ? ' (embedded)' : ' (DATABASE_URL)'}`
+  const way = await openDriver({ settings: opened.settings, url: postgres.url, asked: options.driver })
+  open.defer(() => way.close())
+  const place = `Postgres at ${postgres.address}${postgres.embedded ? ' (embedded)' : ' (DATABASE_URL)'}, ${way.says}`
 
   const tools = await openTools({
     settings: opened.settings,
     source: opened.source,
-    databaseUrl: postgres.url,
+    databaseUrl: way.url,
+    driver: way.driver,
     isDirect: postgres.embedded,
     dataDir,
     log,
-    onTransition: () => void run.checkHealth(),
+    onTransition: (transition) => {
+      recorder?.noteTransition(transition)
+      void run.checkHealth()
+    },
   })
   open.defer(() => tools.close())
   lines.write(`${place}, schema ${tools.schema}, data in ${dataDir}`)
+  const notifier = consoleNotifier((text) => sink.write(text))
+  let recorder: StatusRecorder | undefined
   const run: LocalRun = createLocalRun({
     tools,
-    databaseUrl: postgres.url,
-    notifier: consoleNotifier((text) => sink.write(text)),
+    databaseUrl: way.url,
+    directUrl: postgres.url,
+    notifier: {
+      async publish(message) {
+        await notifier.publish(message)
+        recorder?.noteAlert(message)
+      },
+    },
     signal,
-    ...(options.once ? {} : { onParked: () => void run.replay() }),
+    ...(options.once ? {} : { onParked: () => void run.replay(), onDrained: () => void run.checkHealth() }),
   })
   if (!(await run.migrate())) {
     log.warn({ event: 'database.away', address: postgres.address, meanwhile: 'what is fetched is parked, and written when it is back' })
   }
+  if (!options.once && options.page !== false) {
+    const system = `tokay-${settings.stage}`
+    recorder = createStatusRecorder({ tools, run, system, place: `${opened.source.name}, ${place}` })
+    const page = await openPage(recorder, { port: options.pagePort, log })
+    open.defer(() => page.close())
+    lines.write(`status page: ${page.url}`)
+  }
   const cutConnections = setTimeoutOn(signal, finishForMs, () => void tools.directDatabase.end())
   const title = `Tokay: ${opened.source.name}, ${place}`
-  const failed = options.once ? await once(run, signal) : await untilStopped(run, { ...options, tools, signal, log, sink, lines, title })
+  const failed = options.once
+    ? await once(run, signal)
+    : await untilStopped(run, { ...options, tools, signal, log, sink, lines, title, recorder })
   cutConnections()
   return await summarise(run, tools, { source: opened.source.name, json: options.json ?? false, lines, failed })
+}
+
+/** @throws ConfigError when the asked port is taken */
+async function openPage(recorder: StatusRecorder, options: { port: number | undefined; log: Log }): Promise<StatusPage> {
+  const { port = usualPagePort, log } = options
+  const serve = (at: number) => serveStatusPage({ port: at, view: () => recorder.view(), log })
+  try {
+    return await serve(port)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    if (options.port === undefined) return await serve(0)
+    throw new ConfigError([
+      `port ${port} for the status page is taken by another program: give --page-port another one, or 0 for a free one`,
+    ])
+  }
 }
 
 /** Each collector once, in their order; then what is parked. True when one of them did not do what it should. */
@@ -96,6 +150,7 @@ async function untilStopped(
     sink: Lines
     lines: Lines
     title: string
+    recorder: StatusRecorder | undefined
     durationS?: number
     json?: boolean
   },
@@ -108,7 +163,7 @@ async function untilStopped(
     collectors: run.collectors,
     circuit,
     parked,
-    health: run.lastReport()?.status ?? 'unknown',
+    health: run.lastReport()?.status.toLowerCase() ?? 'unknown',
   })
   const view = isTerminal ? startLiveView(data, () => process.stdout.columns) : undefined
   if (view) options.sink.write = (line) => view.write(line)
@@ -130,6 +185,7 @@ async function untilStopped(
     parked = await tools.parked.depth()
   }
   const looking = view ? setInterval(() => fly(look()), 1_000) : undefined
+  const recording = options.recorder ? setInterval(() => fly((options.recorder as StatusRecorder).look()), lookEveryMs) : undefined
 
   // the first time in order: trades watches pools that the others have found
   const first = (async () => {
@@ -142,6 +198,7 @@ async function untilStopped(
   options.log.info({ event: 'run.stopping', finishing: flights.size })
   job.stop()
   clearInterval(looking)
+  clearInterval(recording)
   await Promise.allSettled(flights)
   view?.stop()
   options.sink.write = options.lines.write

@@ -1,7 +1,7 @@
 // Alerts on the console, as their receivers would read them.
 
-import type { Notifier } from '../../shared/health/notifier.ts'
-import { toSmsPart, toSubject } from '../../shared/health/message-limits.ts'
+import type { Notifier } from '../../shared/health/alert/notifier.ts'
+import { toSmsPart, toSubject } from '../../shared/health/alert/message-limits.ts'
 
 export function consoleNotifier(write: (line: string) => void): Notifier {
   return {

@@ -20,7 +20,7 @@ import { silentLog, type Log } from '../../shared/log.ts'
 import { childEnvironment, lendAccount, openBaseDir, type Account } from './postgres-account.ts'
 import { initialise, nativeFolder, prepareBinaries, readPassword, removeLeftovers, type Binaries } from './postgres-binaries.ts'
 import { dropForeignLock, isServerOf, readLock } from './postgres-lock.ts'
-import { enter, type PostgresUser } from './postgres-users.ts'
+import { enter, processStart, type PostgresUser } from './postgres-users.ts'
 
 export { defaultDataDir } from './postgres-account.ts'
 
@@ -86,6 +86,22 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
   }
 }
 
+/**
+ * The server that runs in `baseDir`, whether it answers or not; undefined when there is none. Starts nothing, uses nothing, changes nothing.
+ * @throws ConfigError when the folder is none of ours, or this account may not read its password
+ */
+export async function urlOfRunning(baseDir: string): Promise<string | undefined> {
+  const base = await fs.realpath(baseDir).catch(() => undefined) // nothing was ever started there
+  if (base === undefined) return undefined
+  const data = path.join(base, 'data')
+  const lock = await readLock(data)
+  if (!lock?.port || processStart(lock.pid) === undefined || !(await isServerOf(lock.pid, data))) return undefined
+  return urlOf(await readPassword(base), lock.port)
+}
+
+/** Holds the superuser's password. */
+const urlOf = (password: string, port: number) => `postgres://tokay:${password}@127.0.0.1:${port}/postgres`
+
 type Place = {
   readonly base: string
   readonly data: string
@@ -106,7 +122,7 @@ async function startOrAdopt(place: Place, options: PostgresOptions): Promise<Ser
   while (performance.now() < untilMs) {
     const lock = await readLock(data)
     if (lock?.port) {
-      const url = `postgres://tokay:${place.password}@127.0.0.1:${lock.port}/postgres`
+      const url = urlOf(place.password, lock.port)
       if ((await servesFolder(url, data)) && !(await user.someoneLeaves())) {
         return { url, pid: lock.pid, port: lock.port, adopted: attempt?.child.pid !== lock.pid }
       }

@@ -172,14 +172,14 @@ function explainFailure(attempt: string, cause: unknown): Error {
 }
 
 /**
- * The superuser's password of an existing data folder.
+ * The superuser's password of an existing data folder. `majorVersion`: of the server that is to be started on it.
  * @throws ConfigError when another major version or somebody else made the folder; nothing in it is changed.
  */
-export async function readPassword(base: string, majorVersion: string): Promise<string> {
+export async function readPassword(base: string, majorVersion?: string): Promise<string> {
   const data = path.join(base, 'data')
   const read = async (name: string) => (await fs.readFile(path.join(data, name), 'utf8')).trim()
   const made = await read('PG_VERSION').catch(() => undefined)
-  if (made && made !== majorVersion) {
+  if (made && majorVersion !== undefined && made !== majorVersion) {
     throw new ConfigError([
       `${data} was made by Postgres ${made}, this is Postgres ${majorVersion}, which can't read it: start with --data-dir and a new folder, or dump it with Postgres ${made} (pg_dump) and load that into a new folder. Nothing was changed`,
     ])

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openState } from '../../cli/runtime.ts'
+import { createDynamodbStateTable } from '../../shared/aws/dynamodb-state-table.ts'
 import { emptyBatch } from '../../shared/collect/batch.ts'
 import { systemClock } from '../../shared/clock.ts'
 import { migrate } from '../../shared/db/migrate.ts'
@@ -16,6 +17,7 @@ import type { Batch } from '../../shared/model.ts'
 import { createBreaker } from '../../shared/state/breaker.ts'
 import { tokay } from '../support/command.ts'
 import { createDatabase } from '../support/database.ts'
+import { startDynamodb } from '../support/dynamodb.ts'
 import { dex, token } from '../support/rows.ts'
 
 const schema = 'tokay_simulator'
@@ -169,6 +171,54 @@ describe('tokay breaker', () => {
     [['toggle'], "unknown command 'toggle'"],
   ])('%j ends with 2 and says what is wrong', async (args, message) => {
     const { code, stdout, stderr } = await tokay(['breaker', ...args]).finished
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain(message)
+  })
+})
+
+describe('tokay breaker --aws', () => {
+  let dynamodb: Awaited<ReturnType<typeof startDynamodb>>
+  beforeAll(async () => void (dynamodb = await startDynamodb()))
+  afterAll(() => dynamodb.close())
+  /** Nothing of the caller's own AWS settings. */
+  const nothing = {
+    AWS_CONFIG_FILE: os.devNull,
+    AWS_SHARED_CREDENTIALS_FILE: os.devNull,
+    AWS_EC2_METADATA_DISABLED: 'true',
+    AWS_PROFILE: '',
+    AWS_REGION: '',
+    AWS_ACCESS_KEY_ID: '',
+  }
+  const account = () => ({
+    ...nothing,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'testing',
+    AWS_SECRET_ACCESS_KEY: 'testing',
+    AWS_ENDPOINT_URL_DYNAMODB: dynamodb.target.endpoint,
+  })
+  const breaker = (args: string, env: Readonly<Record<string, string>>) => tokay(['breaker', ...args.split(' ')], env).finished
+
+  it("an operator's word reaches the functions of the stage, and of no other", async () => {
+    const table = createDynamodbStateTable({ tableName: await dynamodb.createTable('tokay-prod-state'), aws: dynamodb.target })
+    await dynamodb.createTable('tokay-dev-state')
+    const forced = await breaker('open --for 30m --stage prod --json', account())
+
+    expect(forced.code, forced.stderr).toBe(0)
+    expect(JSON.parse(forced.stdout)).toMatchObject({ scope: 'database', state: 'closed', forced: 'open' })
+    expect(await table.list()).toMatchObject([{ key: 'breaker:database', version: 1, data: { override: { forced: 'open' } } }])
+    await table.close()
+    expect(JSON.parse((await breaker('list --aws --stage prod --json', account())).stdout)).toMatchObject([{ forced: 'open' }])
+    expect(JSON.parse((await breaker('list --aws --json', account())).stdout)).toEqual([])
+  }, 30_000)
+
+  it.each([
+    ['list --aws --stage qa', () => account(), 'there is no table tokay-qa-state: stage "qa" is not deployed'],
+    ['list --aws', () => ({ ...account(), AWS_REGION: '' }), 'no AWS region is set: set AWS_REGION'],
+    ['list --aws', () => ({ ...nothing, AWS_REGION: 'us-east-1' }), 'no AWS credentials were found: set AWS_PROFILE'],
+    ['list --aws --stage Prod', () => account(), 'stage: must be 1-20 lower-case letters'],
+    ['list --aws --source simulator', () => account(), "option '--aws' cannot be used with option '--source <source>'"],
+  ])('%s ends with 2 and says what is missing', async (args, env, message) => {
+    const { code, stdout, stderr } = await breaker(args, env())
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toContain(message)
   })

@@ -11,7 +11,7 @@ import { startGeckoSimulator, type GeckoSimulator } from '../../cli/local/gecko-
 import { openTools, type LocalTools } from '../../cli/runtime.ts'
 import { systemClock } from '../../shared/clock.ts'
 import { parseSettings } from '../../shared/config.ts'
-import type { AlertMessage } from '../../shared/health/notifier.ts'
+import type { AlertMessage } from '../../shared/health/alert/notifier.ts'
 import type { LogEvent } from '../../shared/log.ts'
 import { createDatabase } from '../support/database.ts'
 
@@ -30,8 +30,8 @@ describe('an outage of the database', () => {
   let dataDir: string
   let tools: LocalTools
   let run: LocalRun
-  let told: AlertMessage[]
-  let events: LogEvent[]
+  let told: (AlertMessage & { readonly atMs: number })[]
+  let events: (LogEvent & { readonly atMs: number })[]
   const stop = new AbortController()
 
   beforeEach(async () => {
@@ -42,7 +42,7 @@ describe('an outage of the database', () => {
     dataDir = await fs.mkdtemp(path.join(os.tmpdir(), 'tokay-outage-'))
     told = []
     events = []
-    const keep = (event: LogEvent) => void events.push(event)
+    const keep = (event: LogEvent) => void events.push({ ...event, atMs: Date.now() })
     const databaseUrl = proxy.url(database.url)
     tools = await openTools({
       settings,
@@ -55,9 +55,10 @@ describe('an outage of the database', () => {
     run = createLocalRun({
       tools,
       databaseUrl,
-      notifier: { publish: async (message) => void told.push(message) },
+      notifier: { publish: async (message) => void told.push({ ...message, atMs: Date.now() }) },
       signal: stop.signal,
       onParked: () => void run.replay(),
+      onDrained: () => void run.checkHealth(),
     })
     await run.migrate()
   })
@@ -87,6 +88,9 @@ describe('an outage of the database', () => {
     expect(proxy.accepted).toBe(accepted)
     expect(await tools.parked.depth()).toBeGreaterThan(0)
     expect(told.map((m) => m.subject)).toEqual(['[CRITICAL] tokay-dev: database unreachable'])
+    // from the first operation that failed to the message
+    const failedAtMs = events.find(({ event }) => event === 'database.attempt-failed')?.atMs as number
+    expect((told[0]?.atMs as number) - failedAtMs).toBeLessThan(30_000)
 
     await proxy.mode({ kind: 'pass' })
     await expect.poll(isDrained, { timeout: 15_000, interval: 50 }).toBe(true)
@@ -94,8 +98,9 @@ describe('an outage of the database', () => {
     await run.checkHealth()
     expect(told.map((m) => m.subject)).toEqual([
       '[CRITICAL] tokay-dev: database unreachable',
-      expect.stringMatching(/^\[RECOVERED\] tokay-dev: healthy again after \d+ s$/),
+      expect.stringMatching(/^\[RECOVERED\] tokay-dev: database unreachable, over after \d+ s$/),
     ])
+    expect(told[1]?.email).toContain('Rows lost: 0.')
     expect(events.filter((e) => e.event === 'circuit.closed')).toHaveLength(1)
 
     const limits = { attemptForMs: 10_000, statementForMs: 9_000, lockForMs: 1_000 }

@@ -9,6 +9,12 @@ export function databaseUrl(): string {
   return inject('databaseUrl')
 }
 
+/** Where it listens. */
+export function postgresAddress(): { host: string; port: number } {
+  const { hostname, port } = new URL(databaseUrl())
+  return { host: hostname, port: Number(port || 5432) }
+}
+
 export type TestSchema = {
   /** Lower-case, unique: usable without quotes. */
   readonly name: string

@@ -1,6 +1,17 @@
 // Rows with defaults that the tables accept: a test says only what it is about. Everything happens on 2025-08-28, UTC.
 
-import type { Batch, DexRow, GapRow, PoolActivity, PoolRow, RunRow, TokenRow, TradeRow } from '../../shared/model.ts'
+import type {
+  Batch,
+  DexRow,
+  GapRow,
+  IncidentRow,
+  PoolActivity,
+  PoolRow,
+  RunRow,
+  SampleRow,
+  TokenRow,
+  TradeRow,
+} from '../../shared/model.ts'
 
 /** Epoch milliseconds of a time of that day, such as at('10:15') or at('23:59:59.999'). */
 export const at = (time: string) => Date.parse(`2025-08-28T${time.length === 5 ? `${time}:00` : time}Z`)
@@ -99,6 +110,32 @@ export const run = (row: Partial<RunRow> = {}): RunRow => ({
   ...row,
 })
 
+export const sample = (row: Partial<SampleRow> = {}): SampleRow => ({
+  atMs: at('10:00'),
+  isUp: true,
+  status: 0,
+  connectMs: 3.5,
+  queryMs: 9,
+  lockWaitMs: 0,
+  calls: 40,
+  failed: 0,
+  connectionsPercent: 12.5,
+  parked: 0,
+  collectorLagS: 0,
+  breakerOpenS: 0,
+  databaseBytes: 8_000_000,
+  xidAge: 1_200,
+  latency: { 20: 30, 24: 11 },
+  ...row,
+})
+
+export const incident = (row: Partial<IncidentRow> = {}): IncidentRow => ({
+  startedAtMs: at('09:10'),
+  endedAtMs: at('09:35'),
+  report: '{"class":"connection"}',
+  ...row,
+})
+
 /** A row of every kind. */
 export const oneOfEach = (): Batch => ({
   dexes: [dex()],
@@ -107,4 +144,6 @@ export const oneOfEach = (): Batch => ({
   trades: [trade()],
   gaps: [gap()],
   runs: [run()],
+  samples: [sample()],
+  incidents: [incident()],
 })

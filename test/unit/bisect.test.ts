@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { emptyBatch, halves, rowCount, singleRow, streamOf } from '../../shared/collect/batch.ts'
 import { bisect } from '../../shared/collect/bisect.ts'
 import type { Batch } from '../../shared/model.ts'
-import { dex, gap, oneOfEach, pool, run, token, trade } from '../support/rows.ts'
+import { dex, gap, incident, oneOfEach, pool, run, sample, token, trade } from '../support/rows.ts'
 
 type AnyRow = Batch[keyof Batch][number]
 
@@ -17,6 +17,8 @@ function batchOf(sizes: Partial<Record<keyof Batch, number>>): { batch: Batch; r
     trades: many(sizes.trades, trade),
     gaps: many(sizes.gaps, gap),
     runs: many(sizes.runs, run),
+    samples: many(sizes.samples, sample),
+    incidents: many(sizes.incidents, incident),
   }
   return { batch, rows: rowsOf(batch) }
 }
@@ -44,6 +46,8 @@ const sizes = fc.record({
   trades: fc.nat(120),
   gaps: fc.nat(3),
   runs: fc.nat(2),
+  samples: fc.nat(2),
+  incidents: fc.nat(2),
 })
 
 describe('bisect', () => {
@@ -108,10 +112,10 @@ describe('bisect', () => {
 })
 
 describe('halves', () => {
-  it('of a batch of one row of each kind hold three each, and none twice', () => {
+  it('of a batch of one row of each kind hold four each, and none twice', () => {
     const whole = oneOfEach()
     const [first, second] = halves(whole)
-    expect([rowCount(first), rowCount(second)]).toEqual([3, 3])
+    expect([rowCount(first), rowCount(second)]).toEqual([4, 4])
     expect([...rowsOf(first), ...rowsOf(second)]).toEqual(rowsOf(whole))
   })
 })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { createLocalRun, type LocalRun } from '../../cli/local-run.ts'
 import type { LocalTools } from '../../cli/runtime.ts'
-import type { AlertMessage } from '../../shared/health/notifier.ts'
+import type { AlertMessage } from '../../shared/health/alert/notifier.ts'
 import type { Breaker } from '../../shared/state/breaker.ts'
 import { createMemoryTools, type MemoryTools } from '../support/collect-tools.ts'
-import { createFakeDatabase, unreachable, type Scripted } from '../support/fake-database.ts'
+import { createFakeDatabase, refused, unreachable, type Scripted } from '../support/fake-database.ts'
 import { dexItem, observedAtMs, scriptedGecko } from '../support/gecko-bodies.ts'
 import { createMemoryParkedWrites, parkedWrite } from '../support/memory-parked-writes.ts'
 import { dex } from '../support/rows.ts'
@@ -12,13 +12,14 @@ import { dex } from '../support/rows.ts'
 const dexPages = (...pages: readonly (readonly unknown[])[]) =>
   scriptedGecko(Object.fromEntries([...pages, []].map((items, i) => [`/networks/solana/dexes?page=${i + 1}`, items])))
 
-/** A local run over memory. `pings` are what the health check's database answers, one after the other. */
+/** A local run over memory. `pings` are what the health check's database answers, a look after the other, the last one for ever. */
 function createRun(options: { tools?: MemoryTools; pings?: readonly Scripted[]; onParked?: () => void } = {}) {
   const { tools = createMemoryTools({ gecko: dexPages([dexItem('orca')]), startAtMs: observedAtMs }), pings = [[]] } = options
   const told: AlertMessage[] = []
+  let looks = 0
   const localTools: LocalTools = {
     ...tools,
-    directDatabase: createFakeDatabase(...pings),
+    directDatabase: createFakeDatabase(),
     breaker: {} as Breaker,
     schema: 'tokay_test',
     close: async () => {},
@@ -28,6 +29,8 @@ function createRun(options: { tools?: MemoryTools; pings?: readonly Scripted[]; 
     databaseUrl: 'postgres://nobody@127.0.0.1:1/nothing',
     notifier: { publish: async (message) => void told.push(message) },
     signal: new AbortController().signal,
+    // its vitals may not be read
+    openDatabase: () => createFakeDatabase(pings[Math.min(looks++, pings.length - 1)] as Scripted, refused('42501')),
     ...(options.onParked ? { onParked: options.onParked } : {}),
   })
   return { run, tools, told }
@@ -144,24 +147,26 @@ describe('the health check', () => {
   it('one that is asked for while another looks is made anew afterwards: the first may have looked before the change', async () => {
     let answer = (_rows: []) => {}
     const looking = () => new Promise<[]>((resolve) => (answer = resolve))
-    const { run, tools, told } = createRun({ pings: [unreachable(), looking, []] })
+    const { run, tools, told } = createRun({ pings: [unreachable(), unreachable(), unreachable(), looking, []] })
     await run.checkHealth()
-    await tools.parked.park(parkedWrite('a', { dexes: [dex()] }))
+    // the record of what was seen waits for the database as well
+    expect(tools.parked.waiting.map(({ reason }) => reason)).toEqual(['database-away'])
+    tools.clock.advance(60_000)
+    const depths = () => tools.parked.calls.filter((call) => call === 'depth').length
     const first = run.checkHealth()
-    await expect.poll(() => tools.parked.calls.filter((call) => call === 'depth').length, { timeout: 1_000, interval: 1 }).toBe(2)
+    await expect.poll(depths, { timeout: 1_000, interval: 1 }).toBe(4)
     // the last batch is written while the first looks
     await tools.parked.remove(['receipt-1'])
     const [second, third] = [run.checkHealth(), run.checkHealth()]
     answer([])
     await first
-    expect(run.lastReport()).toMatchObject({ status: 'degraded', parked: 1 })
+    expect(run.lastReport()).toMatchObject({ metrics: { parked_batches: 1 } })
     await Promise.all([second, third])
-    expect(run.lastReport()).toMatchObject({ status: 'healthy', parked: 0 })
+    expect(run.lastReport()).toMatchObject({ metrics: { parked_batches: 0 } })
     expect(told.map((message) => message.subject)).toEqual([
       '[CRITICAL] tokay-dev: database unreachable',
-      '[RECOVERED] tokay-dev: healthy again after 0 s',
+      expect.stringMatching(/^\[RECOVERED\] tokay-dev: database unreachable, over after \d+ s$/),
     ])
-    expect(tools.parked.calls.filter((call) => call === 'depth')).toHaveLength(3)
   })
 
   it('never looks twice at the same time', async () => {
@@ -183,12 +188,15 @@ describe('the health check', () => {
   })
 
   it('one that fails is told in the log and does not stop the next', async () => {
-    const { run, tools } = createRun({ pings: [unreachable(), []] })
-    tools.parked.failing.set('depth', new Error('the folder is not there'))
+    const { run, tools } = createRun({ pings: [unreachable(), unreachable(), unreachable(), []] })
+    tools.parked.failing.set('park', new Error('the folder is not there'))
     await run.checkHealth()
+    expect(tools.log.named('health-check.failed')).toHaveLength(1)
+    expect(run.lastReport()).toBeUndefined()
     tools.parked.failing.clear()
+    tools.clock.advance(60_000)
     await run.checkHealth()
-    expect(run.lastReport()?.parked).toBe(0)
+    expect(run.lastReport()).toMatchObject({ metrics: { parked_batches: 0 } })
   })
 })
 

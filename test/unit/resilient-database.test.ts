@@ -63,7 +63,7 @@ describe('the resilient database, healthy', () => {
     expect(database.attempts[0]?.limits).toEqual(limits)
     expect(clock.sleptMs).toEqual([])
     expect(await table.list()).toEqual([])
-    expect(resilient.counters()).toEqual({ ...newTally(), calls: 1, succeeded: 1, attempts: 1 })
+    expect(resilient.counters()).toEqual({ ...newTally(), calls: 1, succeeded: 1, attempts: 1, latency: { 0: 1 } })
   })
 
   it('answers one list of rows for each statement of a transaction', async () => {
@@ -78,7 +78,15 @@ describe('the resilient database, retrying', () => {
     expect(await call()).toEqual(rows)
     expect(database.attempts).toHaveLength(3)
     expect(clock.sleptMs).toEqual([250, 500])
-    expect(resilient.counters()).toEqual({ ...newTally(), calls: 1, succeeded: 1, attempts: 3, retries: 2, failures: { connection: 2 } })
+    expect(resilient.counters()).toEqual({
+      ...newTally(),
+      calls: 1,
+      succeeded: 1,
+      attempts: 3,
+      retries: 2,
+      failures: { connection: 2 },
+      latency: { 0: 1 },
+    })
   })
 
   it('hands up the last failure itself once the attempts are used up', async () => {
@@ -447,9 +455,10 @@ describe("the resilient database's counts", () => {
     await call({ tally })
     await failureOf(call({ tally }))
     await call()
-    const own = { ...newTally(), calls: 2, succeeded: 1, attempts: 3, retries: 1, rollbacks: 1, failures: { connection: 1, data: 1 } }
+    const failures = { connection: 1, data: 1 }
+    const own = { ...newTally(), calls: 2, succeeded: 1, attempts: 3, retries: 1, rollbacks: 1, failures, latency: { 0: 1 } }
     expect(tally).toEqual(own)
-    expect(resilient.counters()).toEqual({ ...own, calls: 3, succeeded: 2, attempts: 4 })
+    expect(resilient.counters()).toEqual({ ...own, calls: 3, succeeded: 2, attempts: 4, latency: { 0: 2 } })
   })
 
   it('over windows have a success rate of the calls that ended, the refused ones included', async () => {

@@ -4,7 +4,7 @@ import { DatabaseError } from '../../shared/db/database.ts'
 import { CircuitOpenError, ConfigError, DeadlineExceededError } from '../../shared/errors.ts'
 import { createMemoryTools, type MemoryTools } from '../support/collect-tools.ts'
 import { lost, refused, unreachable } from '../support/fake-database.ts'
-import { at, dex, gap, oneOfEach, pool, run, trade, tradeKey } from '../support/rows.ts'
+import { at, dex, gap, incident, oneOfEach, pool, run, sample, trade, tradeKey } from '../support/rows.ts'
 
 const aRun: WriteRun = { collector: 'dexes', runId: '2025-08-28T10:00:00.000Z', table: 'dexes', deadlineAtMs: at('10:01') }
 const newTools = () => createMemoryTools({ startAtMs: at('10:00') })
@@ -28,6 +28,10 @@ describe('a batch that can be written', () => {
         'insert_trades',
         'insert_gaps',
         'insert_runs',
+        'insert_health_samples',
+        'lock_health_hours',
+        'roll_up_health_hours',
+        'upsert_incidents',
       ],
     ])
     expect(tools.parked.calls).toEqual([])
@@ -132,10 +136,18 @@ describe('a batch that can not be written', () => {
         runId: '2025-08-28T10:00:00.000Z',
         parkedAtMs: at('10:00'),
         reason,
-        batch: { dexes: [dex()], tokens: [], pools: [], trades: [], gaps: [], runs: [] },
+        batch: { dexes: [dex()], tokens: [], pools: [], trades: [], gaps: [], runs: [], samples: [], incidents: [] },
       },
     ])
     expect(tools.log.events).toEqual([{ level: 'warn', event: 'batch.parked', collector: 'dexes', rows: 1, reason }])
+  })
+
+  it('has the version that older code can read, unless it holds what such code would lose', async () => {
+    const tools = newTools()
+    tools.database.away = unreachable()
+    for (const rows of [{ dexes: [dex()] }, { runs: [run()] }, { samples: [sample()] }, { incidents: [incident()] }])
+      await writeOrPark(rows, tools, aRun)
+    expect(tools.parked.waiting.map((write) => write.schemaVersion)).toEqual([1, 1, 2, 2])
   })
 
   it('two batches never have the same id', async () => {

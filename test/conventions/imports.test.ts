@@ -29,7 +29,7 @@ const offences = (wrong: (i: Import) => boolean) => imports.filter(wrong).map((i
 const isLocal = (target: string) => sources.includes(target) || /^(functions|infra|shared|cli|test)\//.test(target)
 
 const pure = (file: string) =>
-  inFolder('shared/resilience')(file) ||
+  ['resilience', 'health/alert', 'health/checks', 'health/memory', 'health/sql'].some((folder) => inFolder(`shared/${folder}`)(file)) ||
   [
     'shared/gecko/answer.ts',
     'shared/gecko/items.ts',
@@ -37,9 +37,17 @@ const pure = (file: string) =>
     'shared/gecko/schemas.ts',
     'shared/state/claim.ts',
     'shared/state/api-budget.ts',
+    'shared/monthly-cost.ts',
     'shared/health/assess.ts',
-    'shared/health/alert.ts',
+    'shared/health/check.ts',
+    'shared/health/connect-failure.ts',
+    'shared/health/predict.ts',
+    'shared/health/report.ts',
+    'shared/health/report-formats.ts',
+    'shared/health/targets.ts',
     'shared/collect/batch.ts',
+    'shared/db/neon-failure.ts',
+    'shared/db/neon-host.ts',
     'shared/db/partitions.ts',
     'shared/db/queries.ts',
     'shared/db/statements.ts',
@@ -62,8 +70,8 @@ describe('import directions', () => {
       ).toEqual([])
   })
 
-  it('infra imports only names and config of shared', () => {
-    const allowed = new Set(['shared/names.ts', 'shared/config.ts', 'shared/errors.ts'])
+  it('infra imports only names, config and cost of shared', () => {
+    const allowed = new Set(['shared/names.ts', 'shared/config.ts', 'shared/errors.ts', 'shared/monthly-cost.ts'])
     expect(
       offences((i) => inFolder('infra')(i.file) && isLocal(i.target) && !inFolder('infra')(i.target) && !allowed.has(i.target)),
     ).toEqual([])
@@ -73,11 +81,12 @@ describe('import directions', () => {
     expect(offences((i) => i.target.startsWith('@aws-sdk/') && !inFolder('shared/aws')(i.file))).toEqual([])
   })
 
-  it('pg is imported by the adapter, the migrations, the embedded server and its operator only', () => {
+  it('pg is imported by the adapter, the migrations, the local servers and their operator only', () => {
     const allowed = new Set([
       'shared/db/pg-database.ts',
       'shared/db/migrate.ts',
       'cli/local/embedded-postgres.ts',
+      'cli/local/neon-server.ts',
       'cli/local/admin-session.ts',
     ])
     expect(offences((i) => i.target === 'pg' && !allowed.has(i.file))).toEqual([])

@@ -1,9 +1,11 @@
-// The README is true: its settings are the settings, its scripts exist, its folders exist.
+// The README is true: its settings are the settings, its scripts exist, its folders exist, and its runbook knows whatever can wake somebody.
 
 import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseSettings } from '../../shared/config.ts'
+import { synthesise } from '../infra/synth.ts'
+import { worstByCheck } from '../support/worst-looks.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const readme = readFileSync(path.join(root, 'README.md'), 'utf8')
@@ -39,5 +41,30 @@ describe('the README', () => {
     expect(folders).toEqual(['functions', 'infra', 'shared', 'cli', 'test'])
     for (const folder of folders) expect(existsSync(path.join(root, folder))).toBe(true)
     for (const area of layout.matchAll(/^ {2}(\w+)\/ /gm)) expect(existsSync(path.join(root, 'shared', area[1] as string))).toBe(true)
+  })
+
+  describe('its runbook', () => {
+    const runbook = readme.split(/^## /m).find((part) => part.startsWith('When it pages you')) ?? ''
+    const rowsOf = (second: string) => [...runbook.matchAll(new RegExp(`^\\| \`([a-z-]+)\` +\\| ${second} +\\|`, 'gm'))]
+    const checks = rowsOf('(warning|critical)').map(([, id, worst]) => `${worst} ${id}`)
+    const inReportOnly = /^In the report only, never told: (.*?)\.$/ms.exec(runbook)?.[1]?.match(/[a-z-]+(?=`)/g) ?? []
+
+    it('has a row for each check that can wake somebody, with the worst that it can be, and names the others', () => {
+      const worst = [...worstByCheck()].map(([id, severity]) => `${severity} ${id}`)
+      const canPage = worst.filter((line) => /^(?:warning|critical) /.test(line))
+      expect(checks.toSorted()).toEqual(canPage.toSorted())
+      expect(inReportOnly.toSorted()).toEqual(
+        worst
+          .filter((line) => !canPage.includes(line))
+          .map((line) => line.split(' ')[1])
+          .toSorted(),
+      )
+    })
+
+    it('has a row for each alarm of CloudWatch', () => {
+      const alarms = synthesise().ofType('AWS::CloudWatch::Alarm')
+      const names = alarms.map(([, alarm]) => (alarm.Properties['AlarmName'] as string).replace('tokay-dev-', ''))
+      expect(rowsOf('alarm').map(([, name]) => name)).toEqual(names)
+    }, 60_000)
   })
 })

@@ -57,6 +57,7 @@ describe('a database that is away for 60 s', () => {
       notifier: { publish: async ({ subject }) => void subjects.push(subject) },
       signal: stop.signal,
       onParked: () => void run.replay(),
+      onDrained: () => void run.checkHealth(),
     })
     const whenOpenMs: number[] = []
     const isOpen = () => {
@@ -120,7 +121,7 @@ describe('a database that is away for 60 s', () => {
     expect(closedAtMs - backAtMs).toBeLessThan(60_000)
     const alerts = [
       '[CRITICAL] tokay-dev: database unreachable',
-      expect.stringMatching(/^\[RECOVERED\] tokay-dev: healthy again after \d+ s$/),
+      expect.stringMatching(/^\[RECOVERED\] tokay-dev: database unreachable, over after \d+ s$/),
     ]
     expect(subjects).toEqual(told ? alerts : [])
     const limits = { attemptForMs: 30_000, statementForMs: 25_000, lockForMs: 1_000 }

@@ -76,6 +76,23 @@ export class Dashboard extends Construct {
         line(thresholds.breakerOpenForMs / 1000, 'critical'),
       ),
     )
+    if (settings.aws.rdsInstance !== 'none') {
+      const ofMachine = (metricName: string, statistic: string) =>
+        new Metric({
+          namespace: 'AWS/RDS',
+          metricName,
+          statistic,
+          dimensionsMap: { DBInstanceIdentifier: settings.aws.rdsInstance },
+          label: metricName,
+          period: Duration.minutes(1),
+        })
+      dashboard.addWidgets(
+        graph("The database's machine: CPU, %", [ofMachine('CPUUtilization', Stats.MAXIMUM)]),
+        // Aurora has no disk of its own size: the line is then empty
+        graph('Free memory and disk, bytes', [ofMachine('FreeableMemory', Stats.MINIMUM), ofMachine('FreeStorageSpace', Stats.MINIMUM)]),
+        graph('Its connections', [ofMachine('DatabaseConnections', Stats.MAXIMUM)]),
+      )
+    }
     const fromFunctions = (title: string, metricOf: (target: TokayFunction) => IMetric) => graph(title, functions.map(metricOf))
     const label = ({ shortName }: TokayFunction) => ({ label: shortName, period: Duration.minutes(5) })
     const errors = fromFunctions('Errors of functions', (f) => f.fn.metricErrors({ ...label(f), statistic: Stats.SUM }))

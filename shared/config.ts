@@ -277,6 +277,11 @@ const schema = z.strictObject({
       logDays: z.literal([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]).default(14),
       /** The first three of an account are free, more are $3 a month each. */
       dashboard: z.boolean().default(true),
+      /** Id of the database's RDS or Aurora instance: the dashboard then shows what AWS measures of its machine, for nothing. `none`: it is not there. */
+      rdsInstance: z
+        .string()
+        .regex(/^[A-Za-z][A-Za-z0-9-]{0,62}$/, 'must be the id of a database instance, or "none"')
+        .default('none'),
     })
     .prefault({}),
 })

@@ -82,7 +82,7 @@ const accepted: readonly Accepted[] = [
 ]
 
 describe('cdk-nag', () => {
-  it('finds what is accepted for a written reason, and nothing else', () => {
+  it('finds what is accepted for a written reason, and nothing else', { timeout: 60_000 }, () => {
     const built = buildStack(largest)
     const app = built.node.root as App
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new ServerlessChecks(app))

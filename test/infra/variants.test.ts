@@ -118,6 +118,14 @@ describe('settings of the deployment', () => {
     expect(reserved.map((fn) => [fn['FunctionName'], fn['ReservedConcurrentExecutions']])).toEqual([['tokay-prod-collect', 6]])
     expect(typesOf(s)).not.toContain('AWS::CloudWatch::Dashboard')
   })
+
+  it("a named RDS instance's own figures stand on the dashboard, and no metric is paid for them", () => {
+    const s = synthesise({ ...email, tokay: { aws: { rdsInstance: 'pools-1' } } })
+    const body = JSON.stringify(s.ofType('AWS::CloudWatch::Dashboard'))
+    for (const name of ['CPUUtilization', 'FreeStorageSpace', 'FreeableMemory', 'DatabaseConnections'])
+      expect(body).toContain(`\\"AWS/RDS\\",\\"${name}\\",\\"DBInstanceIdentifier\\",\\"pools-1\\"`)
+    expect(JSON.stringify(whole.ofType('AWS::CloudWatch::Dashboard'))).not.toContain('AWS/RDS')
+  })
 })
 
 describe('two stages of one account', () => {

@@ -142,7 +142,8 @@ describe('two stages of one account', () => {
 
   it('the template names no account and no region, so that one synthesis serves all', () => {
     const text = JSON.stringify(whole.resources)
-    expect(text).not.toMatch(/\d{12}/)
+    // alone: the hash of an asset may have twelve digits in a row
+    expect(text).not.toMatch(/(?<![0-9a-f])\d{12}(?![0-9a-f])/)
     expect(text).not.toMatch(/\b(us|eu|ap)-[a-z]+-\d\b/)
   })
 })

@@ -104,19 +104,30 @@ function notesOn(settings: Settings): string[] {
 /** A database that scales to zero falls asleep after so many idle minutes. */
 const asleepAfterMinutes = 5
 
-/** Hours a month in which something keeps the database awake, minute by minute over a day. An empty parked queue wakes nobody. */
+const minutesADay = 1440
+
+/**
+ * Hours a month in which something keeps the database awake, minute by minute over a day. An empty parked queue wakes nobody. A `piggyback` look
+ * wakes nobody either, but the one in the minute after a collector's keeps it awake for longer.
+ */
 export function awakeHours(settings: Settings): number {
-  const ticks = intervals(settings).map((everyMinutes, offset) => ({ everyMinutes, offset }))
-  if (ticks.length > 0) ticks.push({ everyMinutes: 60, offset: 30 })
-  if (settings.health.probe === 'active') ticks.push({ everyMinutes: settings.health.everyMinutes, offset: 0 })
-  const day = 1440
+  const { everyMinutes, probe } = settings.health
+  const collects = intervals(settings).flatMap(minutesOf)
+  const maintains = collects.length > 0 ? minutesOf(60, 30) : []
+  const follow = new Set(collects.map((minute) => (minute + 1) % minutesADay))
+  const looks = minutesOf(everyMinutes, 0).filter((minute) => probe === 'active' || follow.has(minute))
   const awake = new Set<number>()
-  for (const { everyMinutes, offset } of ticks) {
-    for (let at = offset % everyMinutes; at < day; at += everyMinutes) {
-      for (let minute = at; minute < at + asleepAfterMinutes; minute++) awake.add(minute % day)
-    }
+  for (const at of [...collects, ...maintains, ...looks]) {
+    for (let minute = at; minute < at + asleepAfterMinutes; minute++) awake.add(minute % minutesADay)
   }
-  return (awake.size / day) * hoursAMonth
+  return (awake.size / minutesADay) * hoursAMonth
+}
+
+/** Of a day, those of a schedule. */
+function minutesOf(everyMinutes: number, offset: number): number[] {
+  const minutes: number[] = []
+  for (let at = offset % everyMinutes; at < minutesADay; at += everyMinutes) minutes.push(at)
+  return minutes
 }
 
 const intervals = (settings: Settings) => enabledCollectors(settings).map((name) => settings.collectors[name].everyMinutes)

@@ -80,10 +80,10 @@ describe('a database that scales to zero', () => {
     ['is awake all month by the health check alone', { collectors: none }, 730],
     ['may sleep all month when nobody asks it', { collectors: none, health: { probe: 'piggyback' } }, 0],
     [
-      // dexes at :00, new-pools at :02, trades at :03 are awake together until :08, the upkeep from :30 to :35, top-pools from :01 on
+      // dexes at :00, trades at :03 and the look that follows it at :04 keep it awake until :09, the upkeep from :30 to :35
       'sleeps between hourly collectors when the health check does not wake it',
       { collectors: { dexes: hourly, 'top-pools': hourly, 'new-pools': hourly, trades: hourly }, health: { probe: 'piggyback' } },
-      (730 * 13) / 60,
+      (730 * 14) / 60,
     ],
   ])('%s', (_, written, hours) => {
     expect(awakeHours(parseSettings(written))).toBeCloseTo(hours, 6)

@@ -118,7 +118,7 @@ describe('silence', () => {
   })
 
   it('behind the vitals leaves unseen what was not seen yet, and is waited for once', async () => {
-    const { opened, openDatabase } = scripted([noRow, refused('55P03'), noRow, lost()])
+    const { opened, openDatabase } = scripted([noRow, refused('55P03'), [], noRow, lost()])
     const found = await seen({ openDatabase }, { structure: true })
     expect(found.database).toMatchObject({
       kind: 'answers',
@@ -126,7 +126,7 @@ describe('silence', () => {
     })
     const unseen = { unseen: 'write: Connection terminated unexpectedly' }
     expect(found).toMatchObject({ sequences: unseen, statements: unseen, app: unseen })
-    expect(opened[0]?.asked()).toEqual(['ping', 'vitals', 'structure', 'sequences'])
+    expect(opened[0]?.asked()).toEqual(['ping', 'vitals', 'catalog_locks', 'structure', 'sequences'])
   })
 })
 
@@ -175,11 +175,19 @@ describe('piggyback', () => {
     expect(opened).toEqual([])
   })
 
+  it.each(['failed', 'deferred'])(
+    "leaves it asleep while runs end as %s for the API's sake: else every minute would wake it",
+    async (lastOutcome) => {
+      const { opened, openDatabase } = scripted([noRow])
+      const states = { 'collector:trades': collector({ lastSuccessAtMs: nowMs - 60 * minuteMs, lastOutcome }) }
+      expect((await seen({ openDatabase }, look, states)).database.kind).toBe('not-asked')
+      expect(opened).toEqual([])
+    },
+  )
+
   it.each<[string, object, object]>([
     ['a collector has finished within a minute and a half', { 'collector:trades': collector({ lastSuccessAtMs: nowMs - 90_000 }) }, {}],
     ['a collector runs', { 'collector:trades': collector({ lastSuccessAtMs: 0, lease: { runId: 'r', untilMs: nowMs + 1 } }) }, {}],
-    ['a run has failed', { 'collector:trades': collector({ lastSuccessAtMs: 0, lastOutcome: 'failed' }) }, {}],
-    ['a run has parked its rows', { 'collector:trades': collector({ lastSuccessAtMs: 0, lastOutcome: 'deferred' }) }, {}],
     ['the circuit is open', { ...asleep, 'breaker:database': open }, {}],
     ["a table's circuit is open", { ...asleep, 'breaker:stream:trades': open }, {}],
     ['a batch waits', asleep, { parked: { depth: async () => 1 } }],

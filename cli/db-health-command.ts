@@ -52,7 +52,7 @@ export async function dbHealth(options: HealthOptions, signal: AbortSignal): Pro
       return unknown
     }
     await look.close()
-    console.log(inFormat(report, options.json ? 'json' : options.format))
+    console.log(inFormat(report, options.json ? 'json' : options.format, structure))
     return exitCodes[report.status]
   } catch (error) {
     console.error(`tokay: ${(error as Error).message}`)
@@ -73,14 +73,14 @@ async function within<Answer>(forMs: number, signal: AbortSignal, answer: Promis
   }
 }
 
-function inFormat(report: HealthReport, format: HealthFormat): string {
+function inFormat(report: HealthReport, format: HealthFormat, deep: boolean): string {
   switch (format) {
     case 'json':
       return JSON.stringify(report)
     case 'health+json':
       return JSON.stringify(toHealthJson(report))
     case 'table':
-      return coloured(toTable(report, { width: process.stdout.columns ?? 100 }))
+      return coloured(toTable(report, { width: process.stdout.columns ?? 100, deep }))
     default:
       return format satisfies never
   }

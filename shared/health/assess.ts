@@ -12,7 +12,7 @@ import { answerChecks, connectChecks, serverChecks } from './checks/connection.t
 import { inhibit } from './checks/inhibit.ts'
 import { judgeAll, type Judges, type Look, skipAll } from './checks/judge.ts'
 import { loadChecks } from './checks/load.ts'
-import { lockChecks, tableChecks } from './checks/locks.ts'
+import { blindLockChecks, lockChecks, tableChecks } from './checks/locks.ts'
 import { appChecks, sizeChecks } from './checks/storage.ts'
 import { sequenceChecks, statementChecks, structureChecks } from './checks/structure.ts'
 import { stateChecks } from './checks/state-table.ts'
@@ -55,10 +55,17 @@ function ofDatabase(look: Look): readonly Check[] {
     case 'not-asked':
       return skipAll(all, { message: 'The database was not asked.', action: 'Nothing: it is left asleep on purpose.' })
     case 'answers':
-      return [...judgeAll(answerChecks, database, look), ...seen(vitalsChecks, database.vitals, look)]
+      return [...judgeAll(answerChecks, database, look), ...ofVitals(database.vitals, look)]
     default:
       return database satisfies never
   }
+}
+
+/** A lock that hides the vitals is a wait for a lock: the look's own. */
+function ofVitals(vitals: Vitals | Unseen, look: Look): readonly Check[] {
+  const checks = seen(vitalsChecks, vitals, look)
+  if (!isUnseen(vitals) || !vitals.lockedBy) return checks
+  return [...checks.filter(({ id }) => !(id in blindLockChecks)), ...judgeAll(blindLockChecks, vitals.lockedBy, look)]
 }
 
 function seen<Part extends object>(judges: Judges<Part>, part: Part | Unseen, look: Look): readonly Check[] {
@@ -70,6 +77,9 @@ const notSeen = ({ unseen }: Unseen) => ({
   action: 'See the reason; a missing privilege can be granted.',
 })
 
+/** Why a check is skipped whose turn has not come: nothing is wrong with it. */
+export const notLookedAtYet = 'Not looked at yet.'
+
 function ofRareParts(look: Look, earlier: readonly Check[]): readonly Check[] {
   const { structure, sequences, statements, app, receivers } = look.observation
   const rare = <Part extends object>(judges: Judges<Part>, part: Part | Unseen | null): readonly Check[] => {
@@ -78,7 +88,7 @@ function ofRareParts(look: Look, earlier: readonly Check[]): readonly Check[] {
       const known = earlier.filter((check) => check.id === id)
       return known.length > 0
         ? known
-        : skipAll({ [id]: judge }, { message: 'Not looked at yet.', action: 'Nothing: it is looked at every while.' })
+        : skipAll({ [id]: judge }, { message: notLookedAtYet, action: 'Nothing: it is looked at every while.' })
     })
   }
   return [

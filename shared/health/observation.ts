@@ -42,8 +42,11 @@ export type DatabaseSeen =
   /** Left asleep on purpose (`health.probe: piggyback`). */
   | { readonly kind: 'not-asked'; readonly why: string }
 
-/** A part that could not be looked at: no privilege, too slow, locked. */
-export type Unseen = { readonly unseen: string }
+/**
+ * A part that could not be looked at: no privilege, too slow, locked. `lockedBy`: a lock was why. It names who holds system catalogs where the vitals
+ * are behind it, as far as that can be seen.
+ */
+export type Unseen = { readonly unseen: string; readonly lockedBy?: readonly BlockingSession[] }
 export const isUnseen = (part: object): part is Unseen => 'unseen' in part
 
 export type Observation = {

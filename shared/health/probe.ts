@@ -6,7 +6,7 @@
 //
 //   piggyback, and nobody has it awake                            -> not asked
 //   connect and `select 1`     fails -> which failure             -> unreachable; once more, for longer, where it may have been asleep
-//   vitals                     no answer -> unreachable;  refused -> unseen
+//   vitals                     no answer -> unreachable;  refused -> unseen, and behind a lock, who holds it
 //   structure, sequences, slow statements, own tables             -> each seen or unseen, one after the other; none behind an answer that never came
 
 import type { Clock } from '../clock.ts'
@@ -23,6 +23,7 @@ import { connectFailureOf } from './connect-failure.ts'
 import {
   isUnseen,
   type AppTables,
+  type BlockingSession,
   type DatabaseSeen,
   type Observation,
   type Receivers,
@@ -33,7 +34,7 @@ import {
 import { appTablesPresent, appTablesStatement, readAppTables, readPresent } from './sql/app-tables.ts'
 import { hiddenId, readSlowest, slowestStatements, textsOfStatements, withTexts } from './sql/slow-statements.ts'
 import { readSequences, readStructure, sequencesStatement, structureStatement } from './sql/structure.ts'
-import { lookOnly, readVitals, vitalsStatement } from './sql/vitals.ts'
+import { catalogLocksStatement, lookOnly, readCatalogLocks, readVitals, vitalsStatement } from './sql/vitals.ts'
 
 export type ProbeTools = {
   /**
@@ -112,15 +113,14 @@ function fromItems(items: Items | undefined): StateSeen {
 const statesOf = (seen: StateSeen): readonly CollectorState[] => Object.values(seen.collectors)
 const lastRunAtMs = (seen: StateSeen) => Math.max(-Infinity, ...statesOf(seen).map((c) => c.lastSuccessAtMs ?? -Infinity))
 
-/** Undefined: it is to be asked. */
+/** Undefined: it is to be asked. An API that is away is no reason: a look every minute would keep the database awake for nothing. */
 function whyLeftAsleep(seen: StateSeen, parked: number | undefined | null, nowMs: number): string | undefined {
   const looksWrong =
     !seen.stateAnswers ||
     seen.breaker?.state === 'open' ||
     Object.keys(seen.lockedSinceMs).length > 0 ||
     parked === undefined ||
-    (parked ?? 0) > 0 ||
-    statesOf(seen).some((c) => c.lastOutcome === 'failed' || c.lastOutcome === 'deferred')
+    (parked ?? 0) > 0
   const isAwake = statesOf(seen).some((c) => (c.lease?.untilMs ?? -Infinity) > nowMs) || nowMs - lastRunAtMs(seen) <= awakeForMs
   return looksWrong || isAwake ? undefined : 'left asleep: no collector has run for a while, and nothing looks wrong'
 }
@@ -170,8 +170,9 @@ async function lookInside(
 ): Promise<DatabaseLook> {
   const sentAtMs = by.nowMs()
   const sentMs = performance.now()
-  const vitals = await see(database, vitalsStatement, readVitals)
+  const first = await see(database, vitalsStatement, readVitals)
   const queryMs = round(performance.now() - sentMs)
+  const vitals = isUnseen(first) && first.lockedBy ? { ...first, lockedBy: await catalogLocks(database) } : first
   const pooled = database.connections?.().pooled ? ({ pooled: true } as const) : {}
   const answers: DatabaseSeen = {
     kind: 'answers',
@@ -201,6 +202,12 @@ async function lookInside(
     statements: await unlessSilent(() => seeSlowStatements(database, vitals)),
     app: await unlessSilent(() => seeAppTables(database, hasQueue)),
   }
+}
+
+/** None where that can not be seen either: which catalogs it takes is up to whoever has locked them. */
+async function catalogLocks(database: Database): Promise<readonly BlockingSession[]> {
+  const holders = await see(database, catalogLocksStatement, readCatalogLocks)
+  return isUnseen(holders) ? [] : holders
 }
 
 /** The server read its clock somewhere in the time that the round trip took beside the server's own: half of that is the doubt. */
@@ -250,7 +257,8 @@ function unseenBecause(error: unknown): Unseen {
     slow: `it took longer than ${limits.statementForMs} ms: `,
     permission: 'the role lacks a privilege: ',
   }
-  return { unseen: `${reasons[classifyFailure(error).class] ?? ''}${messageOf(error)}` }
+  const { class: reason } = classifyFailure(error)
+  return { unseen: `${reasons[reason] ?? ''}${messageOf(error)}`, ...(reason === 'lock-timeout' ? { lockedBy: [] } : {}) }
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

@@ -1,5 +1,6 @@
 // A report for machines that know `application/health+json` (draft-inadarei-api-health-check), and for people in a terminal. Pure.
 
+import { notLookedAtYet } from './assess.ts'
 import type { Check, Severity } from './check.ts'
 import { counted, forBytes, forCount, forTime } from './checks/figures.ts'
 import type { HealthReport, ReportedCheck, ReportStatus } from './report.ts'
@@ -84,10 +85,15 @@ function healthJsonCheck(check: Check, time: string): HealthJsonCheck {
 
 const symbols: Readonly<Record<Severity, string>> = { ok: 'ok', info: 'i', warning: 'WARN', critical: 'CRIT', skipped: '-' }
 
-/** One line a check, then each finding with what to do, then what was skipped and why. No line is wider than `width` but for SQL that is to be copied. */
-export function toTable(report: HealthReport, { width = 100 }: { width?: number } = {}): string {
-  const shown = report.checks.filter((check) => !isOutOfReach(check))
-  const hidden = report.checks.length - shown.length
+/**
+ * One line a check, then each finding with what to do, then what was skipped and why. No line is wider than `width` but for SQL that is to be copied.
+ * `deep`: of a look with --deep. What was not looked at this time is a single line.
+ */
+export function toTable(report: HealthReport, { width = 100, deep = false }: { width?: number; deep?: boolean } = {}): string {
+  const inReach = report.checks.filter((check) => !isOutOfReach(check))
+  const hidden = report.checks.length - inReach.length
+  const shown = inReach.filter((check) => !isLeftOut(check))
+  const left = inReach.length - shown.length
   const rows = shown.map((check) => [symbolOf(check), nameOf(check), valueOf(check), boundOf(check), sinceOf(check)])
   const header = ['', 'check', 'value', 'limit', 'since']
   const table = aligned([header, ...rows], width)
@@ -106,6 +112,9 @@ export function toTable(report: HealthReport, { width = 100 }: { width?: number 
     '',
     ...table,
     ...(hidden > 0 ? [`and ${counted(hidden, 'more check', 'more checks')} that nobody can make without the database`] : []),
+    ...(left > 0
+      ? [`and ${counted(left, 'more check', 'more checks')} that ${deep ? 'can not be made from here' : 'this look left out (--deep)'}`]
+      : []),
     ...(told.length > 0 ? ['', ...told.flatMap((check) => findingLines(check, width))] : []),
     ...(skipped.length > 0
       ? ['', ...skipped.flatMap((check) => wrapped(`- ${nameOf(check)}: ${check.message} ${check.action ?? ''}`, width))]
@@ -121,6 +130,9 @@ export function toTable(report: HealthReport, { width = 100 }: { width?: number 
 
 /** Unknown while the database is away, and nothing is wrong with what was known of it before. */
 const isOutOfReach = ({ severity, inhibitedBy }: Check) => inhibitedBy === 'connect' && (severity === 'ok' || severity === 'skipped')
+
+/** It was not its turn, or, of a deep look: there is nothing here to ask, such as who gets the alerts of a deployed stage. */
+const isLeftOut = ({ severity, message }: Check) => severity === 'skipped' && message === notLookedAtYet
 
 const symbolOf = ({ severity, inhibitedBy }: Check) =>
   inhibitedBy === undefined || severity === 'ok' || severity === 'skipped' ? symbols[severity] : `(${symbols[severity]})`

@@ -35,6 +35,12 @@ const onlyConnect = ['critical connect']
 
 const kindOf = ({ database }: Observation) => (database.kind === 'unreachable' ? database.failure : database.kind)
 
+async function untilKind(kind: ReturnType<typeof kindOf>): Promise<Observation> {
+  let look: Observation | undefined
+  await vi.waitUntil(async () => kindOf((look = await lookAt(server.url))) === kind, { timeout: 5_000, interval: 20 })
+  return look as Observation
+}
+
 /** Connecting is given up after 2.5 s, an attempt after 3 s. */
 const hangsForMs = 5_000
 
@@ -49,8 +55,9 @@ describe('a database that does not answer', () => {
   })
 
   it('has no address', async () => {
-    const { database } = await lookAt(urlWith((url) => (url.hostname = 'database.invalid')))
-    expect(database).toMatchObject({ kind: 'unreachable', failure: 'dns' })
+    const lost = await lookAt(urlWith((url) => (url.hostname = 'database.invalid')))
+    expect(lost.database).toMatchObject({ kind: 'unreachable', failure: 'dns' })
+    expect(foundIn(lost)).toEqual(onlyConnect)
   })
 
   it('refuses a password, a user and a database that it does not know, and a URL without TLS where it is wanted', async () => {
@@ -70,9 +77,13 @@ describe('a database that does not answer', () => {
 
   it('is full: its role, its database, or the server as a whole', async () => {
     const taken = await Promise.all([session(asGuest()), session(asGuest())])
-    expect((await lookAt(asGuest())).database).toMatchObject({ kind: 'unreachable', failure: 'role-limit' })
+    const ofRole = await lookAt(asGuest())
     await Promise.all(taken.map((one) => one.end()))
-    expect((await lookAt(asGuest('narrow'))).database).toMatchObject({ kind: 'unreachable', failure: 'role-limit' })
+    const ofDatabase = await lookAt(asGuest('narrow'))
+    for (const look of [ofRole, ofDatabase]) {
+      expect(look.database).toMatchObject({ kind: 'unreachable', failure: 'role-limit' })
+      expect(foundIn(look)).toEqual(onlyConnect)
+    }
 
     const admin = await session(server.url)
     await admin.sql('alter role guest connection limit -1')
@@ -123,9 +134,22 @@ describe('a database that does not answer', () => {
         },
       }
     }
-    const { database, tookMs } = await lookAt(server.url, { structure: true, openDatabase })
-    expect(database).toMatchObject({ kind: 'unreachable', failure: 'hung' })
-    expect(tookMs).toBeLessThan(hangsForMs)
+    const hung = await lookAt(server.url, { structure: true, openDatabase })
+    expect(hung.database).toMatchObject({ kind: 'unreachable', failure: 'hung' })
+    expect(foundIn(hung)).toEqual(onlyConnect)
+    expect(hung.tookMs).toBeLessThan(hangsForMs)
+  })
+
+  it('is starting again after a crash of one of its processes, and answers once it is back', async () => {
+    const [crashing, lingering] = await Promise.all([session(server.url), session(server.url)])
+    // it starts again only when the last of its processes is gone
+    process.kill(lingering.pid, 'SIGSTOP')
+    process.kill(crashing.pid, 'SIGKILL')
+    const starting = await untilKind('starting')
+    expect(foundIn(starting)).toEqual(onlyConnect)
+    expect(starting.database).toMatchObject({ message: 'connect: the database system is in recovery mode (57P03)' })
+    process.kill(lingering.pid, 'SIGCONT')
+    expect(foundIn(await untilKind('answers'))).toEqual([])
   })
 
   it('is shutting down, and answers again once it is back', async () => {
@@ -133,10 +157,10 @@ describe('a database that does not answer', () => {
     const admin = await session(server.url)
     const [lock] = await admin.sql<{ pid: number }>(`select split_part(pg_read_file('postmaster.pid'), e'\\n', 1)::int as pid`)
     process.kill(lock?.pid ?? 0, 'SIGTERM')
-    await vi.waitUntil(async () => kindOf(await lookAt(server.url)) === 'shutting-down', { timeout: 5_000, interval: 20 })
+    expect(foundIn(await untilKind('shutting-down'))).toEqual(onlyConnect)
     await admin.end()
-    await vi.waitUntil(async () => kindOf(await lookAt(server.url)) === 'refused', { timeout: 5_000, interval: 20 })
+    await untilKind('refused')
     await server.restart()
-    expect(kindOf(await lookAt(server.url))).toBe('answers')
+    expect(foundIn(await untilKind('answers'))).toEqual([])
   })
 })

@@ -7,7 +7,7 @@ import type { FragilePostgres } from '../../cli/local/fragile-postgres.ts'
 import { migrate } from '../../shared/db/migrate.ts'
 import { migrationNames } from '../../shared/db/migration-names.ts'
 import { fingerprintOf } from '../../shared/health/check.ts'
-import type { Vitals } from '../../shared/health/observation.ts'
+import type { Observation, Vitals } from '../../shared/health/observation.ts'
 import {
   answerOf,
   assessmentOf,
@@ -59,6 +59,12 @@ async function ownDatabase(): Promise<{
     withDatabase: (sql) => withAdminSession(url.href, async (s) => void (await s.sql(sql))),
   }
 }
+
+/** Whom the way out of a wait for a lock says to end. */
+const endsAtRoot = (observation: Observation) =>
+  [...(checkOf(assessmentOf(observation), 'lock-wait').action ?? '').matchAll(/pg_terminate_backend\((\d+)\)/g)].map(([, pid]) =>
+    Number(pid),
+  )
 
 /** No look at a server that answers takes longer, whatever goes on there. */
 const withinMs = 5_000
@@ -163,7 +169,7 @@ describe('sessions', () => {
     // told as one finding, whose way out is at the root of the tree
     const waiting = later(observation, 60_000)
     expect(foundIn(waiting)).toEqual(['critical lock-wait'])
-    expect(checkOf(assessmentOf(waiting), 'lock-wait').action).toContain(`select pg_terminate_backend(${root.pid});`)
+    expect(endsAtRoot(waiting)).toEqual([root.pid])
     // catalogs only: what waits for the table is not what looks at it
     expect(shown(observation.structure).tables.map((t) => t.name)).toEqual(['public.t'])
 
@@ -199,9 +205,15 @@ describe('sessions', () => {
     await admin.sql(`begin; lock table t; prepare transaction 'forgotten'`)
     onTestFinished(() => withAdminSession(url, async (last) => void (await last.sql(`rollback prepared 'forgotten'`))))
     await waits(await session(url), 'select * from t', admin, 1)
-    const { blockers, prepared } = vitalsOf(await lookAt(url))
+    const observation = await lookAt(url)
+    const { blockers, prepared } = vitalsOf(observation)
     expect(blockers).toMatchObject([{ pid: 0, state: 'prepared transaction', isRoot: true }])
     expect(prepared).toMatchObject({ count: 1, oldestMs: expect.any(Number) })
+    const waiting = later(observation, 6 * minuteMs)
+    expect(foundIn(waiting)).toEqual(['critical lock-wait'])
+    const { action, evidence } = checkOf(assessmentOf(waiting), 'lock-wait')
+    expect(action).toContain("rollback prepared '<gid>'; (select gid from pg_prepared_xacts)")
+    expect(evidence?.[0]).toMatch(/^a prepared transaction holds it/)
   })
 
   it('with 9,000 locks and 25 waiters among them do not keep the look waiting', async () => {
@@ -226,37 +238,75 @@ describe('sessions', () => {
     expect(observation.tookMs).toBeLessThan(withinMs)
     expect([blocked.length, blockedCount]).toEqual([20, 25])
     expect(blockers).toMatchObject([{ pid: admin.pid, isRoot: true }])
+    const waiting = later(observation, 6 * minuteMs)
+    // nor do they hide who it is that holds all of them up
+    expect(foundIn(waiting)).toEqual(['critical lock-wait', 'warning connections'])
+    expect(endsAtRoot(waiting)).toEqual([admin.pid])
   })
 })
 
 describe('locks', () => {
-  it('on a table, a sequence, or a catalog leave the rest to be seen', async () => {
+  it('on a table, a sequence, or a catalog leave the rest to be seen, and are told with who is at the root', async () => {
     const { url, admin } = await ownDatabase()
     await admin.sql('create table t (id serial primary key); create sequence counter')
-    const [table, sequence, catalog] = [await session(url), await session(url), await session(url)]
-    await table.sql('begin; lock table t in access exclusive mode')
-    const behindTable = await lookAt(url, { structure: true })
+    const watch = await session(url)
+    /** With one who waits, and how it is told when that has lasted for a minute. */
+    const lookBehind = async (lock: string, wanted: string) => {
+      const holder = await session(url, 'holder')
+      await holder.sql(`begin; ${lock}`)
+      await waits(await session(url), wanted, watch, 1)
+      const look = await lookAt(url, { structure: true })
+      await holder.end()
+      expect(look.tookMs).toBeLessThan(withinMs)
+      const waiting = later(look, minuteMs)
+      expect(foundIn(waiting)).toEqual(['critical lock-wait'])
+      expect(endsAtRoot(waiting)).toEqual([holder.pid])
+      return look
+    }
+    const lockedOut =
+      /^another session has locked what it reads for longer than 300 ms: \w+: canceling statement due to lock timeout \(55P03\)$/
+    const behindTable = await lookBehind('lock table t in access exclusive mode', 'select * from t')
     expect(shown(behindTable.structure).tables).toMatchObject([{ name: 'public.t' }])
     expect(vitalsOf(behindTable).databaseBytes).toBeGreaterThan(0)
 
-    await sequence.sql('begin; alter sequence counter increment 2')
-    const behindSequence = await lookAt(url, { structure: true })
+    const behindSequence = await lookBehind('alter sequence counter increment 2', `select nextval('counter')`)
     expect(shown(behindSequence.structure).tables).toMatchObject([{ name: 'public.t' }])
-    expect(behindSequence.sequences).toEqual({
-      unseen: 'another session has locked what it reads for longer than 300 ms: sequences: canceling statement due to lock timeout (55P03)',
-    })
+    expect(behindSequence.sequences).toMatchObject({ unseen: expect.stringMatching(lockedOut) })
 
-    await catalog.sql('begin; lock table pg_depend in access exclusive mode')
-    const behindCatalog = await lookAt(url, { structure: true })
-    expect(behindCatalog).toMatchObject({ structure: { unseen: expect.stringMatching(/^another session has locked what it reads/) } })
-    expect(vitalsOf(behindCatalog).activity.idleInTransaction).toBe(3)
+    const behindCatalog = await lookBehind('lock table pg_depend in access exclusive mode', 'create table another ()')
+    expect(behindCatalog.structure).toMatchObject({ unseen: expect.stringMatching(lockedOut) })
+    expect(vitalsOf(behindCatalog).activity.idleInTransaction).toBe(1)
+  })
 
-    await (await session(url)).sql('begin; lock table pg_extension in access exclusive mode')
+  it('on a catalog that the vitals read are told by the look itself, with who holds them', async () => {
+    const { url, plainUrl, admin } = await ownDatabase()
+    // of no interest here: no look reads it
+    await admin.sql('create table t (v int); begin; lock table t')
+    const holder = await session(url, 'holder')
+    await holder.sql('begin; lock table pg_extension in access exclusive mode')
     const blind = await lookAt(url, { structure: true })
+    expect(blind.tookMs).toBeLessThan(withinMs)
     expect(answerOf(blind).vitals).toEqual({
       unseen: 'another session has locked what it reads for longer than 300 ms: vitals: canceling statement due to lock timeout (55P03)',
+      lockedBy: [
+        {
+          pid: holder.pid,
+          state: 'idle in transaction',
+          application: 'holder',
+          query: 'begin; lock table pg_extension in access exclusive mode',
+          transactionMs: expect.any(Number),
+          isRoot: true,
+        },
+      ],
     })
-    for (const { tookMs } of [behindTable, behindSequence, behindCatalog, blind]) expect(tookMs).toBeLessThan(withinMs)
+    expect(foundIn(blind)).toEqual(['warning lock-wait'])
+    expect(foundIn(later(blind, minuteMs))).toEqual(['critical lock-wait'])
+    expect(endsAtRoot(blind)).toEqual([holder.pid])
+
+    // a role without any right sees who it is, but not since when
+    const plain = await lookAt(plainUrl)
+    expect(foundIn(plain)).toEqual(['warning lock-wait'])
+    expect(endsAtRoot(plain)).toEqual([holder.pid])
   })
 })
 

@@ -61,7 +61,11 @@ export async function lookAt(
 /** The same minutes later, if nothing changes: whoever waits, idles or works has done so for longer. */
 export function later<Seen extends Observation>(observation: Seen, byMs: number): Seen {
   const answer = answerOf(observation)
-  const seen = vitalsOf(observation)
+  if (isUnseen(answer.vitals)) {
+    const lockedBy = (answer.vitals.lockedBy ?? []).map((holder) => ({ ...holder, transactionMs: (holder.transactionMs ?? 0) + byMs }))
+    return { ...observation, database: { ...answer, vitals: { ...answer.vitals, lockedBy } } }
+  }
+  const seen = answer.vitals
   const activity = Object.entries(seen.activity).map(([field, value]) => [
     field,
     field.endsWith('Ms') && value !== null ? value + byMs : value,
@@ -70,6 +74,7 @@ export function later<Seen extends Observation>(observation: Seen, byMs: number)
     ...seen,
     activity: Object.fromEntries(activity) as Vitals['activity'],
     blocked: seen.blocked.map((waiter) => ({ ...waiter, waitMs: waiter.waitMs + byMs })),
+    prepared: { ...seen.prepared, oldestMs: seen.prepared.oldestMs === null ? null : seen.prepared.oldestMs + byMs },
   }
   return { ...observation, database: { ...answer, vitals } }
 }

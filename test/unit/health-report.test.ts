@@ -209,6 +209,15 @@ describe('the table', () => {
     expect(lines.at(-1)).toBe('-    recovery, last outage: not measured (under 30 s)')
   })
 
+  it('tells in one line what was not looked at this time, and keeps what was skipped for another reason', () => {
+    const usual = { seen: { structure: null, statements: null, sequences: { unseen: 'the role lacks a privilege' } } }
+    const text = toTable(reported(usual))
+    expect(text).toMatch(/^and 9 more checks that this look left out \(--deep\)$/m)
+    expect(text).not.toMatch(/invalid-index|Not looked at yet/)
+    expect(text).toMatch(/^- sequences: Could not be looked at: the role lacks a privilege/m)
+    expect(toTable(reported({ seen: { receivers: null } }), { deep: true })).toMatch(/^and 1 more check that can not be made from here$/m)
+  })
+
   it('in an outage leaves out what nobody can look at, and says how much that is', () => {
     const text = toTable(reported(outage))
     expect(text).toMatch(/^CRIT +connect +refused/m)

@@ -173,4 +173,30 @@ export function readVitals(rows: Rows): Vitals {
   }
 }
 
+/**
+ * Who holds system catalogs against readers: asked where the vitals could not be had for a lock, since nothing else would say who it is. It reads less
+ * than they do: pg_class and what is behind pg_stat_activity, without which nobody could have logged in.
+ */
+export const catalogLocksStatement: Statement = {
+  name: 'catalog_locks',
+  text: `
+with locks as materialized (
+  select coalesce(pid, 0) as pid, granted, mode, locktype = 'relation' and relation < 16384 as is_catalog,
+    database in (0, (select oid from pg_database where datname = current_database())) as is_here
+  from pg_locks
+)
+select l.pid, case when l.pid = 0 then 'prepared transaction' else a.state end as state, a.application_name as application,
+  nullif(left(a.query, 600), '<insufficient privilege>') as query,
+  round(extract(epoch from clock_timestamp() - a.xact_start) * 1000)::float8 as "transactionMs",
+  not exists (select from locks x where x.pid = l.pid and not x.granted) as "isRoot"
+from (select distinct pid from locks where granted and is_catalog and is_here and mode = 'AccessExclusiveLock') l
+left join pg_stat_activity a using (pid)
+order by l.pid
+limit 10`,
+  values: [],
+}
+
+export const readCatalogLocks = (rows: Rows): readonly BlockingSession[] =>
+  (rows as readonly BlockingSession[]).map((session) => ({ ...session, query: shown(session.query) }))
+
 const shown = (query: string | null) => (query === null ? null : withoutLiterals(query, 80))

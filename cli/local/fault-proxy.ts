@@ -156,12 +156,7 @@ export async function startFaultProxy(options: { target: { host: string; port: n
   const port = await listen(options.port ?? 0)
   return {
     port,
-    url: (originalUrl) => {
-      const url = new URL(originalUrl)
-      url.hostname = '127.0.0.1'
-      url.port = String(port)
-      return url.href
-    },
+    url: (originalUrl) => urlAtPort(originalUrl, port),
     async mode(mode) {
       current = mode
       const before = next
@@ -213,3 +208,11 @@ const pause = (forMs: number) => (forMs > 0.5 ? new Promise<void>((resolve) => s
 
 /** The other end went away: the proxy's reaction is in its 'close'. */
 function ignore(): void {}
+
+/** The same database, behind what listens at this port of the loopback. */
+export function urlAtPort(originalUrl: string, port: number): string {
+  const url = new URL(originalUrl)
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+  return url.href
+}

@@ -9,7 +9,7 @@ import { createInterface, type Interface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { migrate } from '../../shared/db/migrate.ts'
 import { startFaultProxy, type FaultProxy } from '../../cli/local/fault-proxy.ts'
-import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
 
 const examples = path.resolve(import.meta.dirname, '../support/own-code')
 let schema: TestSchema
@@ -27,8 +27,7 @@ beforeEach(async () => {
   await migrate({ url: databaseUrl(), schema: schema.name, connectForMs: 10_000 })
   await schema.sql('create table balance (cents int); insert into balance values (0)')
   await schema.sql('create table invocations (n int); insert into invocations values (0)')
-  const target = new URL(databaseUrl())
-  proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port || 5432) } })
+  proxy = await startFaultProxy({ target: postgresAddress() })
 })
 afterEach(async () => {
   for (const child of children.splice(0)) child.kill('SIGKILL')

@@ -13,7 +13,7 @@ import { AmbiguousOutcomeError } from '../../shared/errors.ts'
 import { silentLog } from '../../shared/log.ts'
 import { createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
-import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
 import { pgOptions } from '../support/pg-options.ts'
 
 const limits: AttemptLimits = { attemptForMs: 5_000, statementForMs: 4_000, lockForMs: 1_500 }
@@ -56,8 +56,7 @@ beforeEach(async () => {
   schema = await createSchema('once')
   await migrate({ url: databaseUrl(), schema: schema.name, connectForMs: 10_000 })
   await schema.sql('create table counter (n int not null); insert into counter values (0); create table notes (id int primary key)')
-  const target = new URL(databaseUrl())
-  proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port || 5432) } })
+  proxy = await startFaultProxy({ target: postgresAddress() })
   database = createPgDatabase({
     url: proxy.url(databaseUrl()),
     schema: schema.name,

@@ -6,7 +6,7 @@ import type { AttemptLimits, Database, DatabaseError, Statement } from '../../sh
 import { createPgDatabase, type PgDatabaseOptions } from '../../shared/db/pg-database.ts'
 import { ConfigError } from '../../shared/errors.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
-import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
 import { pgOptions } from '../support/pg-options.ts'
 
 const limits: AttemptLimits = { attemptForMs: 10_000, statementForMs: 8_000, lockForMs: 1_500 }
@@ -86,8 +86,7 @@ const untilGone = (backend: number) =>
 beforeEach(async () => {
   schema = await createSchema('adapter')
   await schema.sql('create table items (id int primary key deferrable initially deferred)')
-  const target = new URL(databaseUrl())
-  proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port || 5432) } })
+  proxy = await startFaultProxy({ target: postgresAddress() })
 })
 afterEach(async () => {
   await proxy.mode({ kind: 'reset' })

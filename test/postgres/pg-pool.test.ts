@@ -13,7 +13,7 @@ import type { AttemptLimits, Database, Statement } from '../../shared/db/databas
 import { createPgDatabase, type PgDatabaseOptions } from '../../shared/db/pg-database.ts'
 import { silentLog } from '../../shared/log.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
-import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
 
 const limits: AttemptLimits = { attemptForMs: 10_000, statementForMs: 8_000, lockForMs: 1_500 }
 const pid: Statement = { name: 'pid', text: 'select pg_backend_pid() as pid, pg_sleep(0.1)', values: [] }
@@ -57,8 +57,7 @@ function spyOnTexts(): () => string[] {
 beforeEach(async () => {
   schema = await createSchema('pool')
   await schema.sql('create table items (id int primary key)')
-  const target = new URL(databaseUrl())
-  proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port || 5432) } })
+  proxy = await startFaultProxy({ target: postgresAddress() })
 })
 afterEach(async () => {
   await proxy.mode({ kind: 'reset' })

@@ -9,7 +9,7 @@ import { silentLog } from '../../shared/log.ts'
 import { createBreaker } from '../../shared/state/breaker.ts'
 import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
-import { createSchema, databaseUrl, type TestSchema } from '../support/postgres.ts'
+import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
 import { pgOptions } from '../support/pg-options.ts'
 
 const limits = { attemptForMs: 5_000, statementForMs: 4_000, lockForMs: 1_500 }
@@ -56,8 +56,7 @@ const changes = async () => (await schema.sql<{ id: number }>('select id from ch
 beforeEach(async () => {
   schema = await createSchema('resilient')
   await schema.sql('create table items (id int primary key); create table changes (id int)')
-  const target = new URL(databaseUrl())
-  proxy = await startFaultProxy({ target: { host: target.hostname, port: Number(target.port || 5432) } })
+  proxy = await startFaultProxy({ target: postgresAddress() })
   database = createPgDatabase({
     url: proxy.url(databaseUrl()),
     schema: schema.name,

@@ -9,7 +9,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { childEnvironment, lendAccount } from '../../cli/local/postgres-account.ts'
-import { startFaultProxy, type FaultProxy } from '../../cli/local/fault-proxy.ts'
+import { startFaultProxy, urlAtPort, type FaultProxy } from '../../cli/local/fault-proxy.ts'
 import type { Front } from './fault-matrix.ts'
 import { freePort } from './provoke.ts'
 
@@ -117,12 +117,7 @@ export async function startPgbouncer(options: {
   await start()
   return {
     port,
-    url: (originalUrl) => {
-      const url = new URL(originalUrl)
-      url.hostname = '127.0.0.1'
-      url.port = String(port)
-      return url.href
-    },
+    url: (originalUrl) => urlAtPort(originalUrl, port),
     async command(text) {
       const client = new Client({ host: '127.0.0.1', port, ...operator, database: 'pgbouncer', connectionTimeoutMillis: 5_000 })
       client.on('error', () => {}) // it ends its console with itself

@@ -2,6 +2,7 @@
 // stdout has what was asked for, stderr what happened on the way.
 
 import { Argument, Command, InvalidArgumentError, Option } from 'commander'
+import { type ExportTableName, exportTableNames } from '../shared/db/export-statements.ts'
 import { ConfigError } from '../shared/errors.ts'
 import { type CollectorName, collectorNames } from '../shared/names.ts'
 import type { AlertOptions } from './alerts-command.ts'
@@ -10,6 +11,8 @@ import { durationMs, isScope } from './breaker-words.ts'
 import type { HealthOptions } from './db-health-command.ts'
 import type { MonitorOptions } from './db-monitor-command.ts'
 import type { DrillOptions } from './drill.ts'
+import type { ExportOptions } from './export-command.ts'
+import type { GapsOptions } from './gaps-command.ts'
 import type { QuarantineOptions } from './quarantine-command.ts'
 import type { StartOptions } from './start.ts'
 import type { StatusOptions } from './status-command.ts'
@@ -300,6 +303,47 @@ ofState(alerts.command('ack'))
   .action(async (fingerprint: string, options: AlertOptions) => {
     const { acknowledgeAlert } = await import('./alerts-command.ts')
     process.exitCode = await acknowledgeAlert(fingerprint, options)
+  })
+
+/** With microseconds where they are given: not through a Date. */
+function instant(text: string): string {
+  const [, day, time = 'T00:00', zone = 'Z'] =
+    /^(\d{4}-\d\d-\d\d)(?:(T\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text) ?? []
+  const isThere = day !== undefined && new Date(Date.parse(`${day}T00:00Z`) || 0).toISOString().startsWith(day)
+  if (!isThere || Number.isNaN(Date.parse(day + time + zone)))
+    throw new InvalidArgumentError(
+      'It must be a time such as 2025-08-28, 2025-08-28T10:30Z or 2025-08-28T10:30:00+02:00; UTC where no zone is said.',
+    )
+  return day + time + zone
+}
+
+program
+  .command('export')
+  .description('a whole table, to stdout or into a file that appears when it is complete')
+  .addArgument(new Argument('<table>', 'which one').choices(exportTableNames))
+  .addOption(
+    new Option('--format <format>', 'a line a row: comma-separated with a header, or JSON').choices(['csv', 'jsonl']).default('csv'),
+  )
+  .option('--network <network>', 'rows of this network only, such as solana')
+  .option('--from <time>', 'rows from this time on, such as 2025-08-28 or 2025-08-28T10:30Z', instant)
+  .option('--to <time>', 'rows before this time', instant)
+  .option('--out <file>', 'into this file; one that is there already is replaced at the end')
+  .addOption(ofSourceOption())
+  .addOption(dataDirOption())
+  .action(async (table: ExportTableName, options: ExportOptions) => {
+    const { exportTable } = await import('./export-command.ts')
+    process.exitCode = await exportTable(table, options, stop.signal)
+  })
+
+program
+  .command('gaps')
+  .description('stretches of time that are not covered whole: the API no longer had everything when it was asked')
+  .addOption(ofSourceOption())
+  .addOption(dataDirOption())
+  .option('--json', 'as JSON on stdout')
+  .action(async (options: GapsOptions) => {
+    const { showGaps } = await import('./gaps-command.ts')
+    process.exitCode = await showGaps(options, stop.signal)
   })
 
 program

@@ -23,8 +23,10 @@ export function tokay(args: readonly string[], env: Readonly<Record<string, stri
   })
   let [stdout, stderr] = ['', '']
   const watchers = new Set<() => void>()
-  const take = (add: (text: string) => void) => (chunk: Buffer) => {
-    add(chunk.toString())
+  // a character may be cut where a chunk ends
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8')
+  const take = (add: (text: string) => void) => (chunk: string) => {
+    add(chunk)
     for (const look of watchers) look()
   }
   child.stdout.on(

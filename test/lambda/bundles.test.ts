@@ -1,7 +1,6 @@
 // What Lambda gets: each function as one file, made with the stack's own options and started away from node_modules.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { median } from '../bench/statistics.ts'
 import { bundleAll, functionNames, type Bundles, type FunctionName } from '../support/bundles.ts'
 import { measureColdStarts, reference } from '../support/cold-start.ts'
 import { createLocalFunction } from '../support/local-lambda.ts'
@@ -45,8 +44,10 @@ describe('bundles', () => {
   })
 
   it('a cold start takes at most four times that of an empty handler with pg', async () => {
-    const starts = await measureColdStarts(bundles, 3)
+    // the least of each: what else runs on this machine can only add
+    const starts = await measureColdStarts(bundles, 4)
+    const least = (name: keyof typeof starts) => Math.min(...starts[name])
 
-    for (const name of functionNames) expect(median(starts[name]) / median(starts[reference]), name).toBeLessThan(4)
+    for (const name of functionNames) expect(least(name) / least(reference), name).toBeLessThan(4)
   })
 })

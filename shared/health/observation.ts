@@ -49,6 +49,10 @@ export type DatabaseSeen =
 export type Unseen = { readonly unseen: string; readonly lockedBy?: readonly BlockingSession[] }
 export const isUnseen = (part: object): part is Unseen => 'unseen' in part
 
+/** Null: it does not answer, was left asleep, or its vitals could not be seen. */
+export const vitalsOf = ({ database }: Pick<Observation, 'database'>): Vitals | null =>
+  database.kind === 'answers' && !isUnseen(database.vitals) ? database.vitals : null
+
 export type Observation = {
   readonly atMs: number
   readonly database: DatabaseSeen

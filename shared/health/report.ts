@@ -6,7 +6,7 @@ import { batchFill, errorShare, madeIn, upShare } from './checks/client.ts'
 import { circuitWord, type CircuitWord } from './checks/circuit.ts'
 import { rounded } from './checks/judge.ts'
 import type { Recent } from './memory/memory.ts'
-import { type Flavor, isUnseen, type Observation, type Vitals } from './observation.ts'
+import { type Flavor, type Observation, vitalsOf } from './observation.ts'
 import { platformNotes, pooledNote } from './platform.ts'
 import { lockWaitMs } from './targets.ts'
 
@@ -119,8 +119,6 @@ export function reportOf(assessment: Assessment, context: ReportContext): Health
 }
 
 const isoOf = (atMs: number) => new Date(atMs).toISOString()
-const vitalsOf = ({ database }: Observation): Vitals | null =>
-  database.kind === 'answers' && !isUnseen(database.vitals) ? database.vitals : null
 const orNull = (value: number | null | undefined) => (value === null || value === undefined ? null : rounded(value))
 /** Of 0..1: four digits, and never 1 for what is not all of it. */
 const shareOrNull = (share: number | null) => (share === null ? null : Math.floor(share * 10_000 + 1e-6) / 10_000)

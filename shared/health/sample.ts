@@ -6,7 +6,8 @@ import { histogramOf, mergeHistograms } from '../resilience/histogram.ts'
 import type { Assessment, Status } from './check.ts'
 import type { Look } from './checks/judge.ts'
 import { isUp } from './memory/memory.ts'
-import { isUnseen, type Vitals } from './observation.ts'
+import { vitalsOf } from './observation.ts'
+import { lockWaitMs } from './targets.ts'
 
 /** As CloudWatch and the history have it. */
 const statusNumbers: Readonly<Record<Status, number | null>> = { healthy: 0, degraded: 1, critical: 2, unknown: null }
@@ -17,7 +18,7 @@ export function sampleOf(look: Look, assessment: Assessment): SampleRow {
   const { database } = observation
   const { operations, latency } = recent.sinceLastLook
   const answer = database.kind === 'answers' ? database : undefined
-  const vitals = vitalsOf(look)
+  const vitals = vitalsOf(observation)
   return {
     atMs: observation.atMs,
     isUp: isUp(observation, operations),
@@ -25,7 +26,7 @@ export function sampleOf(look: Look, assessment: Assessment): SampleRow {
     // of a database that slept it is the time that it takes to wake
     connectMs: answer && !answer.woke ? answer.connectMs : null,
     queryMs: answer?.queryMs ?? null,
-    lockWaitMs: lockWaitMs(look),
+    lockWaitMs: lockWaitMs(look, operations),
     calls: operations.calls,
     failed: operations.failed,
     connectionsPercent: connectionsPercent(look, assessment),
@@ -36,18 +37,6 @@ export function sampleOf(look: Look, assessment: Assessment): SampleRow {
     xidAge: vitals?.wraparound.xidAge ?? null,
     latency: mergeHistograms(latency, histogramOf(answer ? [answer.queryMs] : [])),
   }
-}
-
-function vitalsOf({ observation: { database } }: Look): Vitals | undefined {
-  return database.kind === 'answers' && !isUnseen(database.vitals) ? database.vitals : undefined
-}
-
-/** Of sessions that wait now, and of our own writes that gave up since the last look: those waited for as long as they may. */
-function lockWaitMs(look: Look): number | null {
-  const gaveUp = (look.recent.sinceLastLook.operations.failures['lock-timeout'] ?? 0) > 0
-  const seen = vitalsOf(look)?.blocked.map((session) => session.waitMs)
-  if (!seen && !gaveUp) return null
-  return Math.max(0, gaveUp ? look.settings.database.lockForMs : 0, ...(seen ?? []))
 }
 
 /** As the check has it, so that an alert and a graph never differ. A server that lets nobody in any more is full. */

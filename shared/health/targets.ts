@@ -4,6 +4,8 @@ import type { Target } from './check.ts'
 import { errorShare, upShare } from './checks/client.ts'
 import { forShare, forTime } from './checks/figures.ts'
 import type { Look } from './checks/judge.ts'
+import type { Operations } from './memory/memory.ts'
+import { vitalsOf } from './observation.ts'
 
 const aims = { queryMs: 100, lockWaitMs: 50, errorShare: 0.001, recoveryMs: 30_000 }
 
@@ -48,9 +50,9 @@ function target(
   return { name, target: aim, measured: value === null ? null : words(value), isMet: value === null ? null : isMet(value) }
 }
 
-/** The longest that somebody waits now, or that our own writes waited in vain in the last 5 minutes; null when nobody could look. */
-export function lockWaitMs({ observation: { database }, recent, settings }: Look): number | null {
-  const gaveUpMs = (recent.operations.fiveMinutes.failures['lock-timeout'] ?? 0) > 0 ? settings.database.lockForMs : null
-  if (database.kind !== 'answers' || !('blocked' in database.vitals)) return gaveUpMs
-  return Math.max(0, gaveUpMs ?? 0, ...database.vitals.blocked.map((b) => b.waitMs))
+/** The longest that somebody waits now, or that our own writes waited in vain in that stretch, by default the last 5 minutes; null when nobody could look. */
+export function lockWaitMs({ observation, recent, settings }: Look, operations: Operations = recent.operations.fiveMinutes): number | null {
+  const gaveUpMs = (operations.failures['lock-timeout'] ?? 0) > 0 ? settings.database.lockForMs : null
+  const vitals = vitalsOf(observation)
+  return vitals === null ? gaveUpMs : Math.max(0, gaveUpMs ?? 0, ...vitals.blocked.map((b) => b.waitMs))
 }

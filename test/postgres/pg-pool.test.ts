@@ -14,6 +14,7 @@ import { createPgDatabase, type PgDatabaseOptions } from '../../shared/db/pg-dat
 import { silentLog } from '../../shared/log.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 import { createSchema, databaseUrl, postgresAddress, type TestSchema } from '../support/postgres.ts'
+import { pgOptions } from '../support/pg-options.ts'
 
 const limits: AttemptLimits = { attemptForMs: 10_000, statementForMs: 8_000, lockForMs: 1_500 }
 const pid: Statement = { name: 'pid', text: 'select pg_backend_pid() as pid, pg_sleep(0.1)', values: [] }
@@ -27,13 +28,8 @@ function open(options: Partial<PgDatabaseOptions> = {}): Database {
   const database = createPgDatabase({
     url: proxy.url(databaseUrl()),
     schema: schema.name,
+    ...pgOptions,
     poolMax: 1,
-    connectForMs: 3_000,
-    wakeForMs: 3_000,
-    idleForMs: 15_000,
-    lifetimeMs: 600_000,
-    clock: systemClock,
-    log: silentLog,
     ...options,
   })
   opened.push(database)

@@ -7,11 +7,10 @@ import { TLSSocket } from 'node:tls'
 import { Client, Pool, type ClientConfig } from 'pg'
 import { onTestFinished, vi } from 'vitest'
 import { startFaultProxy, type FaultMode, type FaultProxy } from '../../cli/local/fault-proxy.ts'
-import { systemClock } from '../../shared/clock.ts'
 import type { AttemptLimits, Statement } from '../../shared/db/database.ts'
 import { createPgDatabase, type PgDatabaseOptions } from '../../shared/db/pg-database.ts'
-import { silentLog } from '../../shared/log.ts'
 import { databaseUrl, type TestSchema } from './postgres.ts'
+import { pgOptions } from './pg-options.ts'
 
 export const limits: AttemptLimits = { attemptForMs: 10_000, statementForMs: 8_000, lockForMs: 1_500 }
 export const statement = (text: string, values: Statement['values'] = []): Statement => ({ name: 'statement', text, values })
@@ -28,13 +27,8 @@ export function openDatabase(schema: string, options: Partial<PgDatabaseOptions>
   const database = createPgDatabase({
     url: databaseUrl(),
     schema,
+    ...pgOptions,
     poolMax: 1,
-    connectForMs: 3_000,
-    wakeForMs: 3_000,
-    idleForMs: 15_000,
-    lifetimeMs: 600_000,
-    clock: systemClock,
-    log: silentLog,
     ...options,
   })
   onTestFinished(() => database.end())

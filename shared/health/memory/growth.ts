@@ -5,7 +5,7 @@ import type { BatchCounts } from '../../model.ts'
 import { sumOfCounts, type ClientCounts, type CountField } from '../../resilience/client-metrics.ts'
 import { histogramSince, type Histogram } from '../../resilience/histogram.ts'
 import type { Operations, ServerCounters } from './memory.ts'
-import { isUnseen, type Observation } from '../observation.ts'
+import { type Observation, vitalsOf } from '../observation.ts'
 import { sum, withDerived, type Numbers } from './slots.ts'
 
 /** How far everybody had counted. Null: not seen yet. JSON. */
@@ -56,9 +56,11 @@ function clientsIn({ atMs, stateAnswers, collectors }: Observation): Counted['cl
   }
 }
 
-function serverIn({ atMs, database }: Observation): Counted['server'] {
-  if (database.kind !== 'answers' || isUnseen(database.vitals)) return null
-  const { server, counters } = database.vitals
+function serverIn(seen: Observation): Counted['server'] {
+  const { atMs } = seen
+  const vitals = vitalsOf(seen)
+  if (vitals === null) return null
+  const { server, counters } = vitals
   const sessionsLost = (counters.sessionsAbandoned ?? 0) + (counters.sessionsFatal ?? 0) + (counters.sessionsKilled ?? 0)
   return {
     atMs,

@@ -2,21 +2,16 @@
 
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../shared/clock.ts'
 import { mergeBatches } from '../../shared/collect/batch.ts'
 import { replayParked } from '../../shared/collect/replay-parked.ts'
 import { parseSettings } from '../../shared/config.ts'
-import { createResilientDatabase } from '../../shared/db/resilient-database.ts'
 import { readHistory, storeHealth } from '../../shared/health/history.ts'
-import { silentLog } from '../../shared/log.ts'
 import type { SampleRow } from '../../shared/model.ts'
 import { countMs, histogramOf, type OpenHistogram } from '../../shared/resilience/histogram.ts'
-import { createBreaker } from '../../shared/state/breaker.ts'
-import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
-import { createRecordedLog } from '../support/collect-tools.ts'
 import { createMemoryParkedWrites, parkedWrite } from '../support/memory-parked-writes.ts'
 import { dex, incident, sample } from '../support/rows.ts'
 import { seededRandom } from '../support/seeded-random.ts'
+import { createWriteTools } from '../support/write-tools.ts'
 import { connect, createTables, limits, statementsOf, type Tables } from '../support/tables.ts'
 
 const settings = parseSettings({})
@@ -34,20 +29,7 @@ const hours = () => tables.sql('select * from health_hours order by hour')
 const history = (nowMs = Date.now()) =>
   readHistory((statements) => tables.database.transaction(statements, limits), { nowMs, targetPercent: 99.5 })
 
-function createTools(parked = createMemoryParkedWrites()) {
-  const shared = { clock: systemClock, random: Math.random, log: createRecordedLog() }
-  const state = createMemoryStateTable()
-  const breaker = createBreaker({ ...shared, scope: 'database', key: 'breaker:database', table: state, rules: settings.breaker })
-  const database = createResilientDatabase({
-    ...shared,
-    log: silentLog,
-    database: tables.database,
-    breaker,
-    rules: settings.retry,
-    limits: settings.database,
-  })
-  return { ...shared, database, state, parked, partitions: { seen: new Set<string>() } }
-}
+const createTools = (parked = createMemoryParkedWrites()) => createWriteTools(tables, settings, parked)
 
 describe('a look', () => {
   it('comes back as it went in, with its hour summed up beside it', async () => {

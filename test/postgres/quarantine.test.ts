@@ -2,19 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../shared/clock.ts'
 import { replayParked } from '../../shared/collect/replay-parked.ts'
 import { writeOrPark, type WriteRun } from '../../shared/collect/write-or-park.ts'
 import { parseSettings } from '../../shared/config.ts'
 import { dropQuarantined, entryOf, markRetried, selectQuarantine, insertQuarantine, quarantined } from '../../shared/db/quarantine.ts'
-import { createResilientDatabase } from '../../shared/db/resilient-database.ts'
-import { silentLog } from '../../shared/log.ts'
-import { createBreaker } from '../../shared/state/breaker.ts'
-import { createMemoryStateTable } from '../../shared/state/memory-state-table.ts'
 import { emptyBatch } from '../../shared/collect/batch.ts'
-import { createRecordedLog } from '../support/collect-tools.ts'
 import { createMemoryParkedWrites, parkedWrite } from '../support/memory-parked-writes.ts'
 import { dex, pool, token, trade, tradeKey } from '../support/rows.ts'
+import { createWriteTools } from '../support/write-tools.ts'
 import { createTables, limits, type Tables } from '../support/tables.ts'
 
 const settings = parseSettings({})
@@ -22,20 +17,7 @@ let tables: Tables
 beforeEach(async () => void (tables = await createTables('quarantine')))
 afterEach(async () => tables.drop())
 
-function createTools(parked = createMemoryParkedWrites()) {
-  const shared = { clock: systemClock, random: Math.random, log: createRecordedLog() }
-  const state = createMemoryStateTable()
-  const breaker = createBreaker({ ...shared, scope: 'database', key: 'breaker:database', table: state, rules: settings.breaker })
-  const database = createResilientDatabase({
-    ...shared,
-    log: silentLog,
-    database: tables.database,
-    breaker,
-    rules: settings.retry,
-    limits: settings.database,
-  })
-  return { ...shared, database, state, parked, partitions: { seen: new Set<string>() }, breaker }
-}
+const createTools = (parked = createMemoryParkedWrites()) => createWriteTools(tables, settings, parked)
 const aRun = (table: 'dexes' | 'pools' | 'trades'): WriteRun => ({
   collector: table,
   runId: '2025-08-28T10:00:00.000Z',
